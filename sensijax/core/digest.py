@@ -1,0 +1,105 @@
+"""Content digests: the same content has the same name in every process, on every machine.
+
+BLAKE2b with 128 bits, written as 32 hexadecimal digits. Everything is tagged with its type and length before it is
+hashed, so that no two different values share an encoding.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+_BYTES = 16
+
+
+def digest(*values: Any) -> str:
+    """The digest of plain values, arrays and pytrees of them.
+
+    Args:
+      *values: None, bool, int, float, str, bytes, NumPy or JAX arrays (dtype, shape and bits count), typed PRNG keys,
+        and tuples, lists, mappings (order does not count) and pytree dataclasses of these.
+
+    Returns:
+      32 hexadecimal digits.
+
+    Raises:
+      TypeError: for a value whose content cannot be named (a function, say): its digest would not be stable.
+
+    Example:
+      >>> digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+      True
+    """
+    h = hashlib.blake2b(digest_size=_BYTES)
+    for value in values:
+        _feed(h, value)
+    return h.hexdigest()
+
+
+def file_digest(path: str | os.PathLike) -> str:
+    """The digest of a file's bytes: 32 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=_BYTES)).hexdigest()  # type: ignore[arg-type]
+
+
+def program_digest(lowered: jax.stages.Lowered) -> str:
+    """The digest of a program: its lowered StableHLO, without source locations.
+
+    Comments and names do not change it, real edits of the traced code do.
+
+    Args:
+      lowered: what `jax.jit(f).lower(...)` returns.
+
+    Returns:
+      32 hexadecimal digits.
+
+    Example:
+      >>> program_digest(jax.jit(lambda x: x + 1).lower(1.0)) == program_digest(jax.jit(lambda y: y + 1).lower(1.0))
+      True
+    """
+    return digest(lowered.as_text())
+
+
+def _feed(h: Any, value: Any) -> None:
+    if value is None or isinstance(value, (bool, int, float, str, bytes)):
+        _tagged(h, type(value).__name__, value if isinstance(value, bytes) else repr(value).encode())
+    elif isinstance(value, Mapping):
+        _tagged(h, "map", str(len(value)).encode())
+        for item in sorted((digest(k), k) for k in value):
+            _feed(h, item[0])
+            _feed(h, value[item[1]])
+    elif isinstance(value, (tuple, list)):
+        _tagged(h, "seq", str(len(value)).encode())
+        for item in value:
+            _feed(h, item)
+    elif isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+        _tagged(h, "key", str(jax.random.key_impl(value)).encode())
+        _feed(h, np.asarray(jax.random.key_data(value)))
+    elif isinstance(value, (np.ndarray, np.generic, jax.Array)):
+        array = np.asarray(value)
+        if array.dtype.hasobject:
+            raise TypeError(f"cannot digest an array of Python objects (shape {array.shape}): use a numeric or str dtype")
+        _tagged(h, "array", f"{array.dtype.str}{array.shape}".encode())
+        h.update(np.ascontiguousarray(array).data if array.size else b"")
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        cls = type(value)
+        _tagged(h, "dataclass", f"{cls.__module__}.{cls.__qualname__}".encode())
+        for field in dataclasses.fields(value):
+            _feed(h, field.name)
+            _feed(h, getattr(value, field.name))
+    elif not callable(value) and not jax.tree_util.all_leaves([value]):
+        leaves = jax.tree_util.tree_leaves_with_path(value)
+        _tagged(h, "tree", f"{type(value).__module__}.{type(value).__qualname__} {len(leaves)}".encode())
+        for path, leaf in leaves:
+            _feed(h, jax.tree_util.keystr(path))
+            _feed(h, leaf)
+    else:
+        raise TypeError(f"cannot digest a {type(value).__module__}.{type(value).__qualname__}: it has no stable content")
+
+
+def _tagged(h: Any, tag: str, content: bytes) -> None:
+    h.update(f"{tag}:{len(content)}:".encode())
+    h.update(content)
