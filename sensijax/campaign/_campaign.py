@@ -1,0 +1,275 @@
+"""A campaign: a model, data, stages, a design and seeds. And everything that can be wrong with one, found at the door."""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sensijax.campaign.design import Design, isolated
+from sensijax.campaign._scenario import STAGE_NAME, Scenario, Sweep
+from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model, digest
+from sensijax.core.keys import words
+from sensijax.perturb import Perturbation
+
+RESERVED_COLUMNS = frozenset(
+    "scenario stages severity seed example label prediction confidence entropy margin loss brier correct flipped kl shift "
+    "status tile model data stages_digest program environment micro_batch".split())
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Campaign:
+    """What to find out: how a model responds to stages, alone and together.
+
+    Attributes:
+      model: the model.
+      data: labelled examples; integer labels make it a classification, floats a regression.
+      stages: name to `Sweep`; the order is the order in which stages are applied. A stage's name is part of the address of
+        its random draws.
+      design: which scenarios to run; `design.isolated()` unless given.
+      seeds: a number of seeds (0, 1, ...), or the seeds themselves. Scenarios that draw nothing run for the first alone.
+      name: how reports call it.
+      tolerance: the loss of accuracy (regression: of R^2) that is acceptable, in (0, 1); verdicts are against it.
+
+    Raises:
+      CampaignError: with all faults at once: a severity that is NaN, negative or above the scale, no clean baseline,
+        inputs out of range, labels that the model does not have, shapes that do not fit, ...
+
+    Example:
+      >>> from sensijax.perturb import image
+      >>> model = Model(lambda w, x: x.reshape(len(x), -1) @ w, np.ones((64, 2), np.float32), name="linear")
+      >>> data = Dataset(np.zeros((3, 8, 8, 1), np.float32), np.array([0, 1, 1]))
+      >>> stages = {"noise": Sweep(image.GaussianNoise, "severity", (0.0, 1.0))}
+      >>> [s.name for s in Campaign(model, data, stages).scenarios]
+      ['clean', 'noise@1']
+    """
+
+    model: Model
+    data: Dataset
+    stages: Mapping[str, Sweep]
+    design: Design = dataclasses.field(default_factory=isolated)
+    seeds: int | Sequence[int] = 1
+    name: str = "campaign"
+    tolerance: float = 0.05
+
+    def __post_init__(self):
+        faults = list(campaign_faults(self))
+        if faults:
+            raise CampaignError(faults)
+        seeds = range(self.seeds) if isinstance(self.seeds, (int, np.integer)) else self.seeds
+        object.__setattr__(self, "seeds", tuple(int(seed) for seed in seeds))
+        object.__setattr__(self, "stages", dict(self.stages))
+
+    @functools.cached_property
+    def scenarios(self) -> tuple[Scenario, ...]:
+        """The clean baseline, then the design's scenarios, each once."""
+        found = {Scenario(): None}
+        for scenario in self.design.scenarios(self.stages):
+            found[Scenario(tuple(s for s in scenario.settings if not self._is_identity(*s)))] = None
+        return tuple(found)
+
+    @functools.cached_property
+    def examples(self) -> Dataset:
+        """The data in the order of the ids: no number depends on the order in which they were given."""
+        return self.data.take(np.argsort(self.data.ids, kind="stable"))
+
+    @functools.lru_cache(maxsize=None)  # noqa: B019 - a campaign lives as long as its settings
+    def perturbation(self, stage: str, value: float) -> Perturbation:
+        """A stage at a setting, its leaves on the host."""
+        return jax.tree.map(np.asarray, self.stages[stage].at(value))
+
+    def seeds_of(self, scenario: Scenario) -> tuple[int, ...]:
+        """The seeds that a scenario runs for: the first alone if it draws nothing."""
+        draws = any(not self.perturbation(*setting).deterministic for setting in scenario.settings)
+        return self.seeds if draws else self.seeds[:1]  # type: ignore[index,return-value]
+
+    def settings_digest(self, scenario: Scenario) -> str:
+        """The digest of what a scenario does: stage names, and the structure and parameters of their perturbations."""
+        return digest([(s.stage, _named(self.perturbation(*s))) for s in scenario.settings])
+
+    def _is_identity(self, stage: str, value: float) -> bool:
+        return bool(np.all(self.perturbation(stage, value).is_identity()))
+
+
+ABSENT: Any = object()
+"""Stands for a part of a campaign that could not be made, and whose fault is already known."""
+
+
+def campaign_faults(campaign: Any) -> Iterator[Fault]:
+    """Everything that is wrong with a campaign.
+
+    Args:
+      campaign: anything with the attributes of a `Campaign`; those that are `ABSENT` are passed over.
+
+    Yields:
+      One `Fault` for each thing that is wrong; none if it can run.
+    """
+    if campaign.model is not ABSENT and not isinstance(campaign.model, Model):
+        yield Fault("model", type(campaign.model).__name__, "a sensijax.Model; see sensijax.adapt for other libraries' models")
+    if campaign.data is not ABSENT and not isinstance(campaign.data, Dataset):
+        yield Fault("data", type(campaign.data).__name__, "a sensijax.Dataset")
+    if not isinstance(campaign.name, str) or not campaign.name:
+        yield Fault("name", repr(campaign.name), "a non-empty name")
+    if not (isinstance(campaign.tolerance, (int, float)) and 0 < campaign.tolerance < 1):
+        yield Fault("tolerance", repr(campaign.tolerance), "a fraction in (0, 1), such as 0.05")
+    yield from _seed_faults(campaign.seeds)
+    stage_faults = list(_stage_faults(campaign.stages))
+    yield from stage_faults
+    if not stage_faults and campaign.design is not ABSENT:
+        yield from _design_faults(campaign)
+    if isinstance(campaign.data, Dataset):
+        yield from _data_faults(campaign.data)
+        if not stage_faults:
+            yield from _fit_faults(campaign.data, campaign.stages)
+            yield from _value_faults(campaign.data, campaign.stages)
+        if isinstance(campaign.model, Model):
+            yield from _model_faults(campaign.model, campaign.data)
+
+
+def _seed_faults(seeds: Any) -> Iterator[Fault]:
+    if isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool):
+        if not 1 <= seeds <= 100_000:
+            yield Fault("seeds", str(seeds), "at least 1 (at most 100,000)")
+        return
+    try:
+        given = [int(s) for s in seeds]
+        words(np.array(given, dtype=object), "seeds")
+    except (TypeError, ValueError):
+        yield Fault("seeds", repr(seeds), "a number of seeds, or distinct integers in [0, 2**64)")
+        return
+    if not given or len(set(given)) != len(given):
+        yield Fault("seeds", repr(seeds), "at least one seed, none twice")
+
+
+def _stage_faults(stages: Any) -> Iterator[Fault]:
+    if not isinstance(stages, Mapping) or not stages:
+        yield Fault("stages", "none" if isinstance(stages, Mapping) else type(stages).__name__, "at least one named sweep")
+        return
+    for name, sweep in stages.items():
+        path = f"stages.{name}"
+        if not isinstance(name, str) or not STAGE_NAME.fullmatch(name) or name == "clean":
+            yield Fault(path, repr(name), "a name of letters, digits, _ . - that starts with a letter; 'clean' is taken")
+        if not isinstance(sweep, Sweep):
+            yield Fault(path, type(sweep).__name__, "a sweep: sensijax.sweep(perturbation, severity=[0, 1, ...])")
+            continue
+        yield from _sweep_faults(path, sweep)
+
+
+def _sweep_faults(path: str, sweep: Sweep) -> Iterator[Fault]:
+    path = f"{path}.{sweep.axis}"
+    if not sweep.values:
+        yield Fault(path, "no value", "at least 0 and one more")
+        return
+    identities = wrong = 0
+    for i, value in enumerate(sweep.values):
+        if not math.isfinite(value) or value < 0 and sweep.axis == "severity":
+            wrong += 1
+            yield Fault(f"{path}[{i}]", f"{value:g}", "a finite number, 0 or more")
+            continue
+        try:
+            perturbation = sweep.at(value)
+            identities += bool(np.all(perturbation.is_identity()))
+        except ArgumentError as error:
+            wrong += 1
+            yield Fault(f"{path}[{i}]", f"{value:g}", str(error))
+        except Exception as error:  # a user's own perturbation class
+            wrong += 1
+            yield Fault(f"{path}[{i}]", f"{value:g}", f"{sweep.kind} fails: {type(error).__name__}: {error}")
+    for value in sorted({v for v in sweep.values if sweep.values.count(v) > 1}):
+        yield Fault(path, f"{value:g} more than once", "every setting once")
+    if not identities and not wrong:
+        yield Fault(path, "no clean baseline", "add the setting of no perturbation (severity 0)")
+
+
+def _design_faults(campaign: Campaign) -> Iterator[Fault]:
+    try:
+        scenarios = list(itertools.islice(campaign.design.scenarios(campaign.stages), 1_000_000))
+    except ArgumentError as error:
+        yield Fault("design", type(campaign.design).__name__, str(error))
+        return
+    except (AttributeError, TypeError) as error:
+        yield Fault("design", repr(campaign.design), f"a design, such as sensijax.design.pairs(at=3) ({error})")
+        return
+    if len(scenarios) >= 1_000_000:
+        yield Fault("design", "a million scenarios or more", "fewer settings, or sensijax.design.sample")
+    for setting in dict.fromkeys(s for scenario in scenarios for s in scenario.settings):
+        if setting.stage not in campaign.stages:
+            yield Fault("design", f"stage {setting.stage!r}", f"one of {', '.join(campaign.stages)}")
+        elif setting.value not in campaign.stages[setting.stage].values:
+            try:
+                campaign.stages[setting.stage].at(setting.value)
+            except ArgumentError as error:
+                yield Fault(f"design ({setting})", f"{setting.value:g}", str(error))
+
+
+def _data_faults(data: Dataset) -> Iterator[Fault]:
+    for name in data.groups:
+        if name in RESERVED_COLUMNS:
+            yield Fault(f"data.groups.{name}", "the name of a column of the responses", "another name")
+    if not data.is_classification and not np.isfinite(data.y).all():
+        yield Fault("data.y", f"{int((~np.isfinite(data.y)).any(axis=tuple(range(1, data.y.ndim))).sum())} targets that are not finite", "finite targets")
+
+
+def _model_faults(model: Model, data: Dataset) -> Iterator[Fault]:
+    try:
+        out = model.output_spec(jax.ShapeDtypeStruct((2, *data.x.shape[1:]), data.x.dtype))
+    except ArgumentError as error:
+        yield Fault("model", f"{model.name!r} on {data.name!r}", str(error))
+        return
+    if data.is_classification:
+        if len(out.shape) != 2 or out.shape[1] < 2:
+            yield Fault("model", f"outputs of shape [B, {', '.join(map(str, out.shape[1:]))}]",
+                        "logits [B, K] with K >= 2 for integer labels; for regression give float targets")
+            return
+        low, high = int(data.y.min()), int(data.y.max())
+        if low < 0 or high >= out.shape[1]:
+            yield Fault("data.y", f"labels from {low} to {high}", f"in [0, {out.shape[1]}): the model has {out.shape[1]} classes")
+        if model.classes is not None and len(model.classes) != out.shape[1]:
+            yield Fault("model.classes", f"{len(model.classes)} names", f"{out.shape[1]}: one for each class")
+    elif int(np.prod(out.shape[1:])) != int(np.prod(data.y.shape[1:])):
+        yield Fault("model", f"outputs [B, {', '.join(map(str, out.shape[1:]))}]",
+                    f"the shape of the targets: [B, {', '.join(map(str, data.y.shape[1:]))}]")
+
+
+def _fit_faults(data: Dataset, stages: Mapping[str, Sweep]) -> Iterator[Fault]:
+    example = jax.ShapeDtypeStruct(data.x.shape[1:], data.x.dtype)
+    for name, sweep in stages.items():
+        try:
+            jax.eval_shape(sweep.at(sweep.values[-1]), jax.random.key(0), example)
+        except ArgumentError as error:
+            yield Fault(f"stages.{name}", f"{sweep.kind} on examples {example.dtype}{list(example.shape)}", str(error))
+        except Exception as error:  # a user's own perturbation class
+            yield Fault(f"stages.{name}", f"{sweep.kind} on examples {example.dtype}{list(example.shape)}",
+                        f"it fails: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+
+
+def _value_faults(examples: Dataset, stages: Mapping[str, Sweep]) -> Iterator[Fault]:
+    finite = np.isfinite(examples.x) if np.issubdtype(examples.x.dtype, np.floating) else np.ones(examples.x.shape, bool)
+    if not finite.any():
+        yield Fault("data.x", "no finite value at all", "at least one example without NaN")
+        return
+    low, high = float(examples.x[finite].min()), float(examples.x[finite].max())
+    for name, sweep in stages.items():
+        domain = sweep.at(sweep.values[0]).domain
+        if low < domain.low or high > domain.high:
+            hint = "; bytes? divide by 255" if domain.high == 1 and 1 < high <= 255 else ""
+            yield Fault("data.x", f"values from {low:g} to {high:g}",
+                        f"stage {name!r} works on {domain.name} values in [{domain.low:g}, {domain.high:g}]{hint}")
+            return
+
+
+def _named(perturbation: Perturbation) -> Any:
+    kind = f"{type(perturbation).__module__}.{type(perturbation).__qualname__}"
+    return kind, [(f.name, _content(getattr(perturbation, f.name))) for f in dataclasses.fields(perturbation)]  # type: ignore[arg-type]
+
+
+def _content(value: Any) -> Any:
+    if isinstance(value, Perturbation):
+        return _named(value)
+    if isinstance(value, tuple):
+        return [_content(v) for v in value]
+    return value

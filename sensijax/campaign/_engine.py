@@ -1,0 +1,121 @@
+"""The engine: compiled programs, examples on the device, and tiles dispatched through them in micro-batches."""
+
+import concurrent.futures
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._plan import Plan, Tile
+from sensijax.campaign._programs import Block, Name, Programs, Structure
+from sensijax.core import ArgumentError, chunks, stage_key_data, take
+from sensijax.core.keys import words
+from sensijax.core.rows import Chunk
+
+
+class Engine:
+    """Computes tiles at one micro-batch.
+
+    Args:
+      campaign: what to compute.
+      plan: its plan.
+      programs: its programs.
+      micro_batch: rows computed at once; every chunk has exactly this many.
+
+    Attributes:
+      compiled: how many programs were compiled so far.
+      compile_seconds: how long that took (wall clock; programs compile side by side).
+    """
+
+    def __init__(self, campaign: Campaign, plan: Plan, programs: Programs, micro_batch: int):
+        self.campaign, self.plan, self.programs, self.micro_batch = campaign, plan, programs, micro_batch
+        self.compiled = 0
+        self.compile_seconds = 0.0
+        self._executables: dict[Name, Any] = {}
+        self._params = jax.tree.map(jnp.asarray, campaign.model.params)
+        self._block: tuple[int, Block] | None = None
+
+    def compile(self, structures: tuple[Structure, ...]) -> None:
+        """Compiles what tiles of these structures need and is not compiled yet, several programs side by side."""
+        names: list[Name] = [n for n in ("load", "forward", "measure", *structures) if n not in self._executables]
+        started = time.perf_counter()
+        lowered = [self.programs.lower(name, self.micro_batch, self.plan.block) for name in names]
+        with concurrent.futures.ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+            for name, executable in zip(names, pool.map(lambda program: program.compile(), lowered), strict=True):
+                self._executables[name] = executable
+        self.compiled += len(names)
+        self.compile_seconds += time.perf_counter() - started
+
+    def dispatch(self, tile: Tile) -> list[tuple[Chunk, dict[str, jax.Array]]]:
+        """Puts a whole tile on the device's queue; returns at once, with its chunks' columns to come."""
+        return [(chunk, self._respond(*rows)) for chunk, *rows in self._rows(tile)]
+
+    def inputs(self, tile: Tile) -> np.ndarray:
+        """The perturbed inputs of a tile, `[scenarios, seeds, examples, ...]`."""
+        parts = [np.asarray(x)[: chunk.valid] for chunk, _, x in self._rows(tile)]
+        return np.concatenate(parts).reshape(*tile.shape, *self.campaign.examples.x.shape[1:])
+
+    def row(self, tile: Tile, row: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """One row of a tile, computed in the very micro-batch that it belongs to: its input `[...]` and its responses."""
+        start = row // self.micro_batch * self.micro_batch
+        for _, batch, x in self._rows(tile, only=start):
+            columns = self._respond(batch, x)
+            return np.asarray(x)[row - start], {name: np.asarray(column)[row - start] for name, column in columns.items()}
+        raise ArgumentError("row", row, f"a row of the tile: 0..{tile.rows - 1}")
+
+    def _rows(self, tile: Tile, only: int | None = None) -> Iterator[tuple[Chunk, Any, jax.Array]]:
+        self.compile(tile.structures)
+        block = self._load_block(tile.start, tile.stop)
+        campaign, stages = self.campaign, tile.scenarios[0].stages
+        # Small tables, one row a variant, gathered on the host: every micro-batch has the same shapes, whatever the tile.
+        variants = [jax.tree.map(np.asarray, _stack([campaign.perturbation(*s.settings[k]) for s in tile.scenarios])) for k in range(len(stages))]
+        keys = [np.stack([stage_key_data(seed, stage) for seed in tile.seeds]) for stage in stages]
+        for chunk in chunks(tile.rows, self.micro_batch):
+            if only is not None and chunk.rows[0] != only:
+                continue
+            scenario, seed, example = np.unravel_index(chunk.rows, tile.shape)
+            batch = self._executables["load"](block, example.astype(np.int32))
+            x = batch.x
+            for structure, variant, key in zip(tile.structures, variants, keys, strict=True):
+                x = self._executables[structure](take(variant, scenario), key[seed], batch.ids, x)
+            yield chunk, batch, x
+
+    def _respond(self, batch: Any, x: jax.Array) -> dict[str, jax.Array]:
+        return self._executables["measure"](self._executables["forward"](self._params, x), batch)
+
+    def _load_block(self, start: int, stop: int) -> Block:
+        if self._block is None or self._block[0] != start:
+            examples = self.campaign.examples.take(np.minimum(np.arange(start, start + self.plan.block), stop - 1))
+            x = examples.x
+            sound = np.isfinite(x).reshape(len(x), -1).all(axis=1) if np.issubdtype(x.dtype, np.floating) else np.ones(len(x), bool)
+            clean = [self._executables["forward"](self._params, x[c.rows])[: c.valid] for c in chunks(len(x), self.micro_batch)]
+            clean = jnp.concatenate(clean)
+            self._refuse_probabilities(np.asarray(clean), sound)
+            put = (jnp.asarray(x), jnp.asarray(examples.y), jnp.asarray(words(examples.ids)), clean, jnp.asarray(sound))
+            self._block = start, Block(*put)
+        return self._block[1]
+
+    def _refuse_probabilities(self, outputs: np.ndarray, sound: np.ndarray) -> None:
+        if not self.campaign.examples.is_classification:
+            return
+        seen = outputs[sound & np.isfinite(outputs).all(axis=1)].astype(np.float32)
+        if len(seen) and (seen >= 0).all() and np.allclose(seen.sum(axis=1), 1.0, atol=1e-3):
+            raise ArgumentError("model", f"{self.campaign.model.name!r} returns probabilities (non-negative rows that sum to 1)",
+                                "logits: leave out the softmax, or return jnp.log of the probabilities")
+
+
+def _stack(perturbations: list[Any]) -> Any:
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *perturbations)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device said that it has no memory left."""
+    text = str(error)
+    return "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
+
+

@@ -1,0 +1,44 @@
+"""What the numbers were computed with: recorded on every row, and never mixed unasked."""
+
+import os
+import platform
+from typing import Any
+
+import jax
+import jaxlib
+import numpy as np
+
+from sensijax.core import digest
+
+
+def environment() -> dict[str, Any]:
+    """Versions, device and flags that can change a result's last bit.
+
+    Returns:
+      A plain dictionary; its `id` is the digest of the rest.
+    """
+    device = jax.devices()[0]
+    facts = {
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": device.platform,
+        "device": device.device_kind,
+        "machine": platform.machine(),
+        "cpu_features": _cpu_features(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "x64": bool(jax.config.jax_enable_x64),
+        "matmul_precision": str(jax.config.jax_default_matmul_precision),
+    }
+    return {"id": digest(facts), **facts}
+
+
+def _cpu_features() -> str:
+    # XLA compiles for the processor it finds: wider vectors may add in another order.
+    try:
+        with open("/proc/cpuinfo") as file:
+            flags = next((line.split(":", 1)[1].split() for line in file if line.startswith(("flags", "Features"))), [])
+    except OSError:
+        return platform.processor()
+    return " ".join(sorted(f for f in flags if f.startswith(("avx", "fma", "sse4", "amx", "asimd", "sve"))))

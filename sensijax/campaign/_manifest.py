@@ -1,0 +1,53 @@
+"""The manifest: what a campaign's folder says of itself, for readers that have neither the model nor JAX."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._plan import LAYOUT, Plan
+from sensijax.core import digest
+
+
+def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> dict[str, Any]:
+    """The content of `campaign.json`.
+
+    Args:
+      campaign: what runs.
+      plan: its plan.
+      environment: where it runs; recorded, but no part of the campaign's identity.
+
+    Returns:
+      A dictionary of plain values. Its `id` is the digest of the tiles, so two manifests with one id describe the same rows.
+    """
+    data, model = campaign.data, campaign.model
+    outputs = model.output_spec(jax.ShapeDtypeStruct((1, *data.x.shape[1:]), data.x.dtype))
+    return {
+        "layout": LAYOUT,
+        "id": digest([tile.id for tile in plan.tiles]),
+        "name": campaign.name,
+        "task": "classification" if data.is_classification else "regression",
+        "tolerance": campaign.tolerance,
+        "target_variance": None if data.is_classification else float(np.var(data.y, axis=0, dtype=np.float64).mean()),
+        "model": {"name": model.name, "digest": model.digest, "classes": list(model.classes or ()), "outputs": int(outputs.shape[-1])},
+        "data": {"name": data.name, "digest": data.digest, "examples": len(data), "shape": list(data.x.shape[1:]),
+                 "groups": sorted(data.groups)},
+        "seeds": list(campaign.seeds),  # type: ignore[arg-type]
+        "design": repr(campaign.design),
+        "stages": {name: {"kind": sweep.kind, "axis": sweep.axis, "values": list(sweep.values),
+                          "options": {k: _plain(v) for k, v in sweep.options.items()},
+                          "about": (sweep.target.__doc__ or "").strip().split("\n")[0]}
+                   for name, sweep in campaign.stages.items()},
+        "scenarios": {s.name: {"settings": [list(setting) for setting in s.settings], "severity": s.severity,
+                               "seeds": list(campaign.seeds_of(s)), "digest": campaign.settings_digest(s)}
+                      for s in campaign.scenarios},
+        "tiles": [{"id": tile.id, "scenarios": [s.name for s in tile.scenarios], "seeds": list(tile.seeds),
+                   "start": tile.start, "stop": tile.stop, "program": tile.program} for tile in plan.tiles],
+        "programs": plan.programs,
+        "environment": environment["id"],
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str, type(None))) else repr(value)

@@ -1,0 +1,115 @@
+"""The plan: scenarios grouped by the programs they run, cut into tiles that can be computed in any order, or again."""
+
+import dataclasses
+from collections.abc import Iterator
+
+from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._programs import Programs, Structure
+from sensijax.campaign._scenario import Scenario
+from sensijax.core import digest
+
+TILE_ROWS = 2048  # a tile holds at least so many rows where the campaign has them: seconds of work at most, and few files
+BLOCK_BYTES = 256 << 20
+BLOCK_EXAMPLES = 8192
+BYTES_PER_ROW = 40  # of a finished part: measured 30 to 40 on the digits
+LAYOUT = 1  # raised when the columns of a part change meaning
+
+
+@dataclasses.dataclass(frozen=True)
+class Tile:
+    """Scenarios x seeds x examples: a pure function of its address.
+
+    Attributes:
+      id: digest of all that decides its content.
+      scenarios: all with the same stages and structures; the rows are ordered by scenario, seed, example.
+      seeds: which all of them run for.
+      start, stop: positions in `campaign.examples`.
+      program: digest of the pipeline.
+      structures: of the stages, in order.
+    """
+
+    id: str
+    scenarios: tuple[Scenario, ...]
+    seeds: tuple[int, ...]
+    start: int
+    stop: int
+    program: str
+    structures: tuple[Structure, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return len(self.scenarios), len(self.seeds), self.stop - self.start
+
+    @property
+    def rows(self) -> int:
+        scenarios, seeds, examples = self.shape
+        return scenarios * seeds * examples
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a campaign comes to.
+
+    Attributes:
+      tiles: in the order of execution.
+      structures: the distinct structures of stages; each is one program.
+      block: examples that are held on the device at once.
+    """
+
+    tiles: tuple[Tile, ...]
+    structures: tuple[Structure, ...]
+    block: int
+
+    @property
+    def rows(self) -> int:
+        return sum(tile.rows for tile in self.tiles)
+
+    @property
+    def programs(self) -> int:
+        """How many programs a complete run compiles: load, forward, measure, and one for each structure of stage."""
+        return 3 + len(self.structures)
+
+    @property
+    def bytes(self) -> int:
+        """About how many bytes the parts will take."""
+        return self.rows * BYTES_PER_ROW + 4096 * len(self.tiles)
+
+
+def make_plan(campaign: Campaign, programs: Programs | None = None) -> Plan:
+    """Plans a campaign. Traces its programs (to name them) and compiles nothing.
+
+    Args:
+      campaign: what to plan.
+      programs: the campaign's programs, where they exist already.
+
+    Returns:
+      The plan; the same campaign always has the same plan, in every process.
+    """
+    programs = programs or Programs(campaign)
+    n = len(campaign.examples)
+    block = max(1, min(n, BLOCK_EXAMPLES, BLOCK_BYTES // max(1, campaign.examples.x[0].nbytes)))
+    groups: dict[tuple, list[Scenario]] = {}
+    for scenario in campaign.scenarios:
+        structures = tuple(Structure.of(campaign.perturbation(*setting)) for setting in scenario.settings)
+        groups.setdefault((scenario.stages, structures, campaign.seeds_of(scenario)), []).append(scenario)
+    tiles = []
+    for start in range(0, n, block):
+        stop = min(start + block, n)
+        for (_, structures, seeds), scenarios in groups.items():
+            program = programs.digest("forward", "measure", *structures)
+            for some_scenarios, some_seeds in _cut(scenarios, seeds, stop - start):
+                tiles.append(Tile(
+                    id=digest(LAYOUT, campaign.model.digest, campaign.data.digest, program, block, start,
+                              [(s.name, campaign.settings_digest(s)) for s in some_scenarios], some_seeds),
+                    scenarios=some_scenarios, seeds=some_seeds, start=start, stop=stop, program=program, structures=structures))
+    distinct = dict.fromkeys(structure for tile in tiles for structure in tile.structures)
+    return Plan(tuple(tiles), tuple(distinct), block)
+
+
+def _cut(scenarios: list[Scenario], seeds: tuple[int, ...], examples: int) -> Iterator[tuple[tuple[Scenario, ...], tuple[int, ...]]]:
+    # Whole scenarios together while a tile is small; a scenario's seeds apart once they fill a tile by themselves.
+    seeds_per_tile = min(len(seeds), max(1, -(-TILE_ROWS // examples)))
+    scenarios_per_tile = max(1, TILE_ROWS // (examples * seeds_per_tile)) if seeds_per_tile == len(seeds) else 1
+    for i in range(0, len(scenarios), scenarios_per_tile):
+        for j in range(0, len(seeds), seeds_per_tile):
+            yield tuple(scenarios[i : i + scenarios_per_tile]), seeds[j : j + seeds_per_tile]

@@ -1,0 +1,116 @@
+"""A sweep is what a stage may be set to; a scenario is a choice of settings."""
+
+import dataclasses
+import functools
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sensijax.core import ArgumentError
+
+STAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sweep:
+    """The settings of one stage. Made by `sweep`.
+
+    Attributes:
+      target: a perturbation class, or anything with `.at(severity)`.
+      axis: the name of what varies: "severity", or a parameter of `target`.
+      values: the settings, in the order given.
+      options: fixed keyword arguments (`size=32`).
+    """
+
+    target: Any
+    axis: str
+    values: tuple[float, ...]
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The target's name, for tables."""
+        return self.target.__name__
+
+    def at(self, value: Any) -> Any:
+        """The perturbation at a setting; an array of settings gives a stack."""
+        if self.axis == "severity":
+            return self.target.at(value, **self.options)
+        return self.target(**{self.axis: np.asarray(value, np.float32), **self.options})
+
+
+def sweep(target: Any, **settings: Any) -> Sweep:
+    """The settings of a stage: a perturbation at several severities, or at several values of one of its parameters.
+
+    Args:
+      target: a perturbation class, a `perturb.chain(...)`, or anything with `.at(severity)`.
+      **settings: exactly one sequence or array, the axis that is swept: `severity=[0, 1, 2]`, or a parameter's name
+        (`std=[0.0, 0.1]`); everything else is a fixed option of every variant (`size=32`).
+
+    Returns:
+      A `Sweep`. Its faults (a severity above the scale, a missing 0, ...) are reported by the campaign, together.
+
+    Raises:
+      ArgumentError: if there is not exactly one axis, or the target cannot be swept.
+
+    Example:
+      >>> from sensijax.perturb import image
+      >>> sweep(image.Fog, severity=[0, 1, 2], size=32).values
+      (0.0, 1.0, 2.0)
+    """
+    axes = {name: value for name, value in settings.items() if np.ndim(value) == 1}
+    if "severity" in settings and "severity" not in axes:
+        axes = {"severity": np.atleast_1d(settings["severity"])}
+    if len(axes) != 1:
+        raise ArgumentError("settings", f"{sorted(axes) or 'no axis'}", "exactly one axis to sweep, such as severity=[0, 1, 2]")
+    ((axis, values),) = axes.items()
+    if axis == "severity" and not hasattr(target, "at"):
+        raise ArgumentError("target", repr(target), "a class with a severity scale (`.at(severity)`)")
+    if axis != "severity":
+        known = [p for p in inspect.signature(target).parameters] if callable(target) else []
+        if axis not in known:
+            raise ArgumentError(axis, "an unknown parameter", f"severity, or a parameter of {target!r}: {', '.join(known)}")
+    try:
+        values = tuple(float(v) for v in np.asarray(values).tolist())
+    except (TypeError, ValueError):
+        raise ArgumentError(axis, repr(values), "numbers") from None
+    return Sweep(target, axis, values, {k: v for k, v in settings.items() if k != axis})
+
+
+class Setting(NamedTuple):
+    """One stage at one value."""
+
+    stage: str
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.stage}@{self.value:.7g}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    """An ordered tuple of stages, each at a setting; no setting at all is the clean baseline.
+
+    Attributes:
+      settings: in the order in which the stages are applied.
+    """
+
+    settings: tuple[Setting, ...] = ()
+
+    @functools.cached_property
+    def name(self) -> str:
+        """`noise@3+fog@2`, or `clean`."""
+        return "+".join(map(str, self.settings)) or "clean"
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        return tuple(setting.stage for setting in self.settings)
+
+    @property
+    def severity(self) -> float | None:
+        """The value that all stages share (0 for clean), or None where they differ."""
+        values = {setting.value for setting in self.settings} or {0.0}
+        return values.pop() if len(values) == 1 else None
