@@ -125,6 +125,20 @@ class Results:
         """What each run did (throughput, latency, compilations), oldest first; see `RunStatistics`."""
         return Store(self.folder).read_lines("runs.jsonl")
 
+    @property
+    def example_ids(self) -> np.ndarray:
+        """The examples' ids, int64 `[N]`, ascending: the last axis of `scores`."""
+        return self._examples.example.to_numpy()
+
+    def scores(self, scenario: str) -> np.ndarray:
+        """The scores of a scenario, float64 `[seeds, N]`; NaN for an example without one. Without draws, all seeds agree.
+
+        Raises:
+          ArgumentError: for an unknown scenario.
+        """
+        self._known_scenario(scenario)
+        return self._scores[scenario]
+
     # --- scenarios ---------------------------------------------------------------------------------------------------
 
     @functools.cached_property

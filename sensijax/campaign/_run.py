@@ -5,6 +5,7 @@ import logging
 import os
 import queue
 import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Engine, is_out_of_memory
 from sensijax.campaign._environment import environment
 from sensijax.campaign._manifest import manifest_of
-from sensijax.campaign._plan import Plan, Tile, make_plan
+from sensijax.campaign._plan import BYTES_PER_ROW, Plan, Tile, make_plan
 from sensijax.campaign._programs import Programs
 from sensijax.campaign._results import Results
 from sensijax.campaign._store import Store
@@ -28,7 +29,6 @@ from sensijax.measure import STATUSES
 log = logging.getLogger(__name__)
 
 MINIMUM_MICRO_BATCH = 1
-STATUS_SECONDS = 1.0
 
 
 class Progress(NamedTuple):
@@ -93,6 +93,26 @@ def run(
     return _Run(campaign, Store(store), micro_batch, allow_mixed, progress or (lambda _: None)).execute()
 
 
+def check_folder(folder: str | os.PathLike, plan: Plan) -> None:
+    """Makes a campaign's folder and finds out whether the plan's parts can be written there.
+
+    Raises:
+      StoreError: if it cannot be made or written, or the disk has too little room for what is missing.
+    """
+    store = Store(folder)
+    try:
+        store.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=store.folder):
+            pass
+    except OSError as error:
+        raise StoreError(f"cannot write to the folder {store.folder}: {error}") from error
+    present = store.tiles()
+    missing = sum(tile.rows for tile in plan.tiles if tile.id not in present) * BYTES_PER_ROW
+    free = shutil.disk_usage(store.folder).free
+    if free < missing:
+        raise StoreError(f"{store.folder} has {free:,} bytes free; what is missing of the campaign needs about {missing:,}")
+
+
 class _Run:
     def __init__(self, campaign: Campaign, store: Store, micro_batch: int | None, allow_mixed: bool, progress: Callable):
         self.campaign, self.store, self.micro_batch, self.allow_mixed, self.report = campaign, store, micro_batch, allow_mixed, progress
@@ -125,17 +145,10 @@ class _Run:
     # --- before ------------------------------------------------------------------------------------------------------
 
     def _open_folder(self, plan: Plan) -> None:
-        try:
-            self.store.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot make the folder {self.store.folder}: {error}") from error
+        check_folder(self.store.folder, plan)
         manifest = manifest_of(self.campaign, plan, self.environment)
         before = self.store.read_json("campaign.json")
         self._refuse_mixing(plan)
-        missing = plan.bytes if before is None else 0
-        free = shutil.disk_usage(self.store.folder).free
-        if free < missing:
-            raise StoreError(f"{self.store.folder} has {free:,} bytes free; the campaign needs about {missing:,}")
         self.store.clear_strays()
         if before is not None and before["id"] != manifest["id"]:
             self.store.write_json(f"history/{before['id']}.json", before)

@@ -6,8 +6,8 @@
     quarantine/          parts whose bytes did not match their names
     history/             earlier campaign.json files of this folder
     environments/        what the parts were computed with
-    runs.jsonl           one line for every run
-    status.json          where the present run is
+    tuning.json          the micro-batch that was measured
+    runs.jsonl           one line for every run that computed something
 
 A part is written to a temporary name, flushed to disk, and renamed to its final name, which holds the BLAKE2b digest of
 its bytes: whatever happens, a name that is there and matches its bytes is a whole tile. Plain Parquet readers return wrong

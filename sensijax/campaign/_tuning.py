@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import pathlib
 import tempfile
 import time
 from typing import Any
@@ -14,9 +13,11 @@ import numpy as np
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._programs import Programs
-from sensijax.campaign._engine import is_out_of_memory
+from sensijax.campaign._engine import Engine, is_out_of_memory
+from sensijax.campaign._environment import environment
+from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._store import Store
-from sensijax.core import digest
+from sensijax.core import cache_folder, digest
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +25,6 @@ CANDIDATES = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 NEAR = 0.95  # the smallest micro-batch within 5 % of the best: less memory, less padding
 REPEATS = 5
 MEMORY_SHARE = 0.25  # of the device's memory: two tiles are in flight, and XLA under-reports on CPUs
-
-
-def cache_folder() -> pathlib.Path:
-    """Where sensijax keeps what can be computed again: `$XDG_CACHE_HOME/sensijax`, or `~/.cache/sensijax`."""
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "sensijax"
 
 
 class Tuning:
@@ -106,6 +102,31 @@ class Tuning:
             os.replace(file.name, cache_folder() / "tuning.json")
         except OSError as error:
             log.warning("cannot remember the micro-batch in %s: %s", cache_folder(), error)
+
+
+def estimate_seconds(campaign: Campaign, plan: Plan) -> float:
+    """About how long the sweep of a campaign takes on this device: a sample of its tiles is timed.
+
+    Args:
+      campaign: the campaign.
+      plan: its plan.
+
+    Returns:
+      Seconds, without compilation: one micro-batch of each kind of tile is run, and scaled up.
+    """
+    programs = Programs(campaign)
+    width = Tuning(campaign, programs, environment()["id"], None).micro_batch()
+    engine = Engine(campaign, plan, programs, width)
+    rows: dict[tuple, int] = {}
+    sample: dict[tuple, Tile] = {}
+    for tile in plan.tiles:
+        rows[tile.structures] = rows.get(tile.structures, 0) + tile.rows
+        sample.setdefault(tile.structures, tile)
+    engine.compile(plan.structures)
+    # A pair costs what its members cost, once the model is taken off: only single stages are timed.
+    seconds = {s: _best_time(lambda tile=tile: engine.row(tile, 0)) / width for s, tile in sample.items() if len(s) <= 1}
+    base = seconds.get((), 0.0)
+    return sum(n * (base + sum(seconds.get((one,), base) - base for one in structures)) for structures, n in rows.items())
 
 
 def _best_time(call: Any) -> float:

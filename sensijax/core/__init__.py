@@ -1,6 +1,8 @@
 """The ground floor: models, data, addressed keys, flat batches, stacks, digests, errors."""
 
 from sensijax.core.batch import Batch as Batch
+from sensijax.core.cache import cache_folder as cache_folder
+from sensijax.core.cache import enable_compile_cache as enable_compile_cache
 from sensijax.core.dataset import Dataset as Dataset
 from sensijax.core.digest import digest as digest
 from sensijax.core.digest import file_digest as file_digest

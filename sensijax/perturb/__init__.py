@@ -9,3 +9,4 @@ from sensijax.perturb.compose import Chain as Chain
 from sensijax.perturb.compose import Choice as Choice
 from sensijax.perturb.compose import Masked as Masked
 from sensijax.perturb.compose import chain as chain
+from sensijax.perturb.compose import ChainScale as ChainScale

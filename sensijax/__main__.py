@@ -1,0 +1,7 @@
+"""`python -m sensijax` is `sensijax`."""
+
+import sys
+
+from sensijax.cli import main
+
+sys.exit(main())

@@ -1,0 +1,92 @@
+"""The command line: parses, calls, prints, nothing else. JAX is imported only by the commands that need it.
+
+Exit codes: 0 done; 1 a check found something wrong (verify); 2 a bad spec or a wrong argument; 3 incomplete; 74 the folder
+cannot be read or written.
+"""
+
+import argparse
+import importlib
+import sys
+
+import sensijax
+
+OK, FOUND, BAD_INPUT, INCOMPLETE, IO_ERROR = 0, 1, 2, 3, 74
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of `sensijax`; each command names the function of `sensijax.cli._commands` that carries it out."""
+    top = argparse.ArgumentParser(
+        prog="sensijax", description="How a model behaves when its inputs, its data or its labels move.",
+        epilog="Start with `sensijax demo`, then `sensijax init DIR` for a campaign of your own.")
+    top.add_argument("--version", action="version", version=f"sensijax {sensijax.__version__}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def command(name: str, about: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=about, description=about)
+
+    def running(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--allow-mixed", action="store_true", help="go on in a folder whose tiles come from another environment")
+        sub.add_argument("--no-report", action="store_true", help="leave out report.html")
+
+    sub = command("demo", "Run a whole campaign on embedded real data: handwritten digits, a small CNN, 12 perturbations.")
+    sub.add_argument("--out", default="sensijax-demo", metavar="DIR", help="the folder (default: sensijax-demo)")
+    running(sub)
+
+    sub = command("init", "Write a commented campaign.toml and model.py that run as they are.")
+    sub.add_argument("dir", metavar="DIR")
+
+    sub = command("check", "Find every fault of a spec at once, with file:line.")
+    sub.add_argument("spec", metavar="SPEC")
+
+    sub = command("plan", "Say what a spec comes to: cells, programs to compile, estimated time, bytes.")
+    sub.add_argument("spec", metavar="SPEC")
+
+    sub = command("run", "Run a spec, or what is missing of it.")
+    sub.add_argument("spec", metavar="SPEC")
+    sub.add_argument("--out", metavar="DIR", help="the folder (default: [run] out, or runs/NAME beside the spec)")
+    sub.add_argument("--micro-batch", type=int, metavar="N", help="rows computed at once (default: measured)")
+    sub.add_argument("--cell", metavar="CELL", help="recompute this one cell alone and compare it with what is stored")
+    running(sub)
+
+    sub = command("status", "Say how much of a run is there.")
+    sub.add_argument("dir", metavar="DIR")
+
+    sub = command("query", "Ask a run in SQL; the views are `responses` and `examples`.")
+    sub.add_argument("dir", metavar="DIR")
+    sub.add_argument("sql", metavar="SQL")
+    sub.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+
+    sub = command("report", "Write report.html anew.")
+    sub.add_argument("dir", metavar="DIR")
+    sub.add_argument("--out", metavar="FILE", help="where (default: DIR/report.html)")
+
+    sub = command("diff", "Compare two runs, paired: which model bends less?")
+    sub.add_argument("a", metavar="A")
+    sub.add_argument("b", metavar="B")
+    sub.add_argument("--csv", action="store_true", help="print CSV instead of a table")
+
+    sub = command("verify", "Check every part of a run: digests, rows, addresses, provenance.")
+    sub.add_argument("dir", metavar="DIR")
+
+    sub = command("show", "Show everything about one cell, and the command that recomputes it alone.")
+    sub.add_argument("dir", metavar="DIR")
+    sub.add_argument("cell", metavar="CELL", help="SCENARIO:SEED:EXAMPLE, such as fog@3:0:1300")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command.
+
+    Args:
+      argv: the arguments, without the program's name; `sys.argv` unless given.
+
+    Returns:
+      The exit code.
+    """
+    arguments = parser().parse_args(argv)
+    commands = importlib.import_module("sensijax.cli._commands")
+    return commands.carry_out(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""Calibration: whether a confidence of 0.8 is right eight times in ten."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from sensijax.core.errors import ArgumentError
+from sensijax.measure._validate import class_numbers, numbers, probabilities, same_shape, whole_number, zeros_and_ones
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Reliability:
+    """A reliability diagram: what the confidences in each bin promise, and what they keep.
+
+    Bins have equal width and are closed on the right, (lo, hi]; a confidence of exactly 0 belongs to the first.
+
+    Attributes:
+      edges: float64 `[bins + 1]`, from 0 to 1.
+      counts: int64 `[bins]`, predictions in each bin.
+      confidence: float64 `[bins]`, their mean confidence; NaN in an empty bin.
+      accuracy: float64 `[bins]`, the fraction of them that is correct; NaN in an empty bin.
+    """
+
+    edges: np.ndarray
+    counts: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: the mean over predictions of their bin's |accuracy - confidence|; NaN if none."""
+        if not self.counts.sum():
+            return float("nan")
+        gap = np.abs(np.nan_to_num(self.accuracy) - np.nan_to_num(self.confidence))
+        return float((self.counts * gap).sum() / self.counts.sum())
+
+
+def reliability(confidence: Any, correct: Any, bins: int = 15) -> Reliability:
+    """Confidences and outcomes, binned.
+
+    Args:
+      confidence: `[N]` in [0, 1], the probability given to the predicted class.
+      correct: `[N]` booleans, or 0 and 1.
+      bins: number of bins, >= 1.
+
+    Returns:
+      Counts, mean confidence and accuracy per bin.
+
+    Raises:
+      ArgumentError: if lengths differ, there are none, or values are NaN or out of range.
+
+    Reference:
+      Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017.
+
+    Example:
+      >>> reliability([0.2, 0.9, 1.0], [False, True, True], bins=2).counts.tolist()
+      [1, 2]
+    """
+    confidence, correct = _outcomes(confidence, correct)
+    return from_sums(*bin_sums(confidence, correct, whole_number("bins", bins, 1)))
+
+
+def ece(confidence: Any, correct: Any, bins: int = 15) -> float:
+    """Expected calibration error with bins of equal width, the L1 form.
+
+    The bins are closed on the right, (lo, hi], as in the paper, and a confidence of 0 belongs to the first. At an
+    edge the libraries differ: with ten bins and confidences 0.95 (correct) and 1.0 (wrong), this definition and
+    netcal give 0.475, torchmetrics 1.9, which puts 1.0 in a bin of its own, gives 0.525.
+
+    Args:
+      confidence: `[N]` in [0, 1], the probability given to the predicted class.
+      correct: `[N]` booleans, or 0 and 1.
+      bins: number of bins, >= 1.
+
+    Returns:
+      The error, in [0, 1].
+
+    Raises:
+      ArgumentError: if lengths differ, there are none, or values are NaN or out of range.
+
+    Reference:
+      Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
+
+    Example:
+      >>> round(ece([0.95, 1.0], [True, False], bins=10), 6)
+      0.475
+    """
+    return reliability(confidence, correct, bins).ece
+
+
+def brier(p: Any, labels: Any) -> float:
+    """The Brier score of probabilities over K classes: the mean over examples of sum_k (p_k - [k = label])^2.
+
+    Args:
+      p: `[N, K]` probabilities in [0, 1]; rows sum to 1 to within 1e-4.
+      labels: integer `[N]` in [0, K).
+
+    Returns:
+      The score, in [0, 2]; for two classes it is twice the one-sided score of scikit-learn's `brier_score_loss`.
+
+    Raises:
+      ArgumentError: if shapes do not fit, there are none, or values are NaN or out of range.
+
+    Reference:
+      Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78 (1950).
+
+    Example:
+      >>> round(brier([[0.7, 0.2, 0.1]], [0]), 6)
+      0.14
+    """
+    p = probabilities("p", p, 2)
+    if p.size == 0:
+        raise ArgumentError("p", f"shape {list(p.shape)}", "at least one example [N, K]")
+    wrong = p.sum(axis=1)[np.abs(p.sum(axis=1) - 1) > 1e-4]
+    if wrong.size:
+        raise ArgumentError("p", f"a row with sum {wrong[0]:g}", "rows of probabilities sum to 1")
+    labels = class_numbers("labels", labels, p.shape[1])
+    if len(labels) != len(p):
+        raise ArgumentError("labels", f"{len(labels)}", f"one label for each of {len(p)} rows")
+    return float(np.square(p - np.eye(p.shape[1])[labels]).sum(axis=1).mean())
+
+
+def aurc(confidence: Any, correct: Any) -> float:
+    """Area under the risk-coverage curve: the error among the n most confident predictions, averaged over n = 1..N.
+
+    Predictions of equal confidence have no order of their own; the result is the expectation over their orders, so it
+    does not depend on how the rows are sorted.
+
+    Args:
+      confidence: `[N]`, any real score that is larger where the model is surer; not NaN.
+      correct: `[N]` booleans, or 0 and 1.
+
+    Returns:
+      The area, in [0, 1]; smaller is better.
+
+    Raises:
+      ArgumentError: if lengths differ, there are none, or values are NaN.
+
+    Reference:
+      Geifman, Uziel and El-Yaniv, "Bias-reduced uncertainty estimation for deep neural classifiers", ICLR 2019.
+
+    Example:
+      >>> round(aurc([0.9, 0.8, 0.7, 0.6, 0.5], [1, 1, 0, 1, 0]), 6)
+      0.196667
+    """
+    confidence, correct = numbers("confidence", confidence), zeros_and_ones("correct", correct)
+    same_shape(confidence=confidence, correct=correct)
+    if not len(confidence) or np.isnan(confidence).any():
+        raise ArgumentError("confidence", "NaN" if len(confidence) else "none", "at least one score, none of them NaN")
+    _, level, size = np.unique(-confidence, return_inverse=True, return_counts=True)
+    expected = (np.bincount(level, weights=1 - correct) / size)[np.sort(level)]
+    return float((expected.cumsum() / np.arange(1, len(expected) + 1)).mean())
+
+
+def bin_sums(confidence: np.ndarray, correct: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per bin: the count, the sum of confidences, the number correct. These add up over disjoint sets of rows."""
+    # k / bins is the double nearest to the edge, so a confidence written as 0.7 lies on the edge 7/10, not beside it.
+    place = np.maximum(np.searchsorted(np.arange(bins + 1) / bins, confidence, side="left") - 1, 0)
+    counts = np.bincount(place, minlength=bins)
+    return counts, np.bincount(place, confidence, bins), np.bincount(place, correct, bins).astype(np.int64)
+
+
+def from_sums(counts: np.ndarray, confidence: np.ndarray, correct: np.ndarray) -> Reliability:
+    """The diagram of what `bin_sums` returned, or of a sum of several of them."""
+    bins = len(counts)
+    with np.errstate(invalid="ignore"):
+        return Reliability(np.arange(bins + 1) / bins, counts, confidence / counts, correct / counts)
+
+
+def _outcomes(confidence: Any, correct: Any) -> tuple[np.ndarray, np.ndarray]:
+    confidence, correct = probabilities("confidence", confidence), zeros_and_ones("correct", correct)
+    same_shape(confidence=confidence, correct=correct)
+    if not len(confidence):
+        raise ArgumentError("confidence", "none", "at least one prediction")
+    return confidence, correct

@@ -1,0 +1,141 @@
+"""Blur of the lens: out of focus, or simply soft."""
+
+import math
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from sensijax.core.struct import static
+from sensijax.perturb._perturbation import Perturbation, interpolate
+from sensijax.perturb.image._image import IMAGE
+from sensijax.perturb.image._scale import table_for
+from sensijax.perturb.image._window import gaussian_weights, shifted, weigh_symmetric
+
+
+class GaussianBlur(Perturbation):
+    """Gaussian blur, cut off at four standard deviations; the border is continued by its last pixel.
+
+    Attributes:
+      sigma: standard deviation, px; >= 0.
+      radius: static; the taps computed on each side, px. Weights beyond `int(4 * sigma + 0.5)` are zero, so any radius at
+        least that large gives the same image; a smaller one cuts the blur off. `at` chooses it for its scale.
+
+    Reference:
+      Hendrycks and Dietterich, ICLR 2019 (`gaussian_blur`, which is `scipy.ndimage.gaussian_filter(mode="nearest",
+      truncate=4)`).
+
+    Example:
+      >>> dot = jnp.zeros((9, 9, 1)).at[4, 4].set(1.0)
+      >>> out = GaussianBlur(sigma=jnp.float32(1.0), radius=4)(jax.random.key(0), dot)
+      >>> round(float(out[4, 4, 0]), 4)  # 1 / (2 pi)
+      0.1592
+    """
+
+    sigma: Float[Array, "..."]
+    radius: int = static(default=24)
+    domain: ClassVar = IMAGE
+    deterministic: ClassVar = True
+
+    @classmethod
+    def at(cls, severity: Any, size: int = 224) -> "GaussianBlur":
+        """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
+        table = table_for(size, {
+            224: (0.0, 1.0, 2.0, 3.0, 4.0, 6.0),
+            32: (0.0, 0.4, 0.6, 0.7, 0.8, 1.0),
+        })
+        return cls(sigma=interpolate(severity, table), radius=int(4 * max(table) + 0.5))
+
+    def is_identity(self) -> Any:
+        return self.sigma == 0
+
+    def apply(self, key: Array, x: Array) -> Array:
+        taps = np.arange(self.radius + 1, dtype=np.float32)
+        weights = jnp.where(taps <= jnp.floor(4 * self.sigma + 0.5), gaussian_weights(self.sigma, taps), 0.0)
+        weights = weights / (2 * jnp.sum(weights) - weights[0])
+        for axis in (0, 1):
+            x = weigh_symmetric(x, weights, axis, mode="edge")
+        return jnp.clip(x, 0.0, 1.0)
+
+
+class DefocusBlur(Perturbation):
+    """Out of focus: each point of light becomes a disk with a slightly smoothed rim.
+
+    The kernel is the disk of pixels within `radius`, smoothed by a Gaussian of `alias_blur` on 3 taps (5 for radii beyond
+    8); the border is mirrored about its last pixel. The published code smooths the disk inside an array that ends at radius
+    8 or 10, where the rim is mirrored, so at radii 8 and 10 its kernel sums to about 1.01 to 1.02 and brightens; here it
+    sums to one. The disk's pixels are a step in `radius`: the derivative with respect to `radius` is zero, that with
+    respect to `alias_blur` and `x` is exact.
+
+    Attributes:
+      radius: of the disk, px; >= 0.
+      alias_blur: standard deviation of the smoothing of its rim, px; >= 0.
+      reach: static; the largest radius that is computed, px. `at` chooses it for its scale.
+
+    Reference:
+      Hendrycks and Dietterich, ICLR 2019 (`defocus_blur`).
+
+    Example:
+      >>> dot = jnp.zeros((9, 9, 1)).at[4, 4].set(1.0)
+      >>> blur = DefocusBlur(radius=jnp.float32(1.0), alias_blur=jnp.float32(0.0), reach=1)
+      >>> blur(jax.random.key(0), dot)[3:6, 3:6, 0].round(2).tolist()[1]
+      [0.20000000298023224, 0.20000000298023224, 0.20000000298023224]
+    """
+
+    radius: Float[Array, "..."]
+    alias_blur: Float[Array, "..."]
+    reach: int = static(default=10)
+    domain: ClassVar = IMAGE
+    deterministic: ClassVar = True
+
+    @classmethod
+    def at(cls, severity: Any, size: int = 224) -> "DefocusBlur":
+        """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
+        radii = table_for(size, {
+            224: (0.0, 3.0, 4.0, 6.0, 8.0, 10.0),
+            32: (0.0, 0.3, 0.4, 0.5, 1.0, 1.5),
+        })
+        blurs = table_for(size, {
+            224: (0.0, 0.1, 0.5, 0.5, 0.5, 0.5),
+            32: (0.0, 0.4, 0.5, 0.6, 0.2, 0.1),
+        })
+        return cls(
+            radius=interpolate(severity, radii), alias_blur=interpolate(severity, blurs), reach=math.floor(max(radii)))
+
+    def is_identity(self) -> Any:
+        return (self.radius == 0) & (self.alias_blur == 0)
+
+    def apply(self, key: Array, x: Array) -> Array:
+        taps = np.arange(3 if self.reach > 8 else 2, dtype=np.float32)
+        weights = jnp.where((taps <= 1) | (self.radius > 8), gaussian_weights(self.alias_blur, taps), 0.0)
+        weights = weights / (2 * jnp.sum(weights) - weights[0])
+        height, width, _ = x.shape
+        # Mirrored once for both steps: what the rim's smoothing needs beyond the frame is not what lies in it.
+        margin = self.reach + len(taps) - 1
+        x = jnp.pad(x, ((margin, margin), (margin, margin), (0, 0)), mode="reflect")
+        for axis in (0, 1):
+            x = weigh_symmetric(x, weights, axis)
+        return jnp.clip(_disk(x, self.radius, self.reach), 0.0, 1.0)
+
+
+def _disk(x: Array, radius: Array, reach: int) -> Array:
+    """The mean over the pixels within `radius`; the frame shrinks by `reach` on every side."""
+    height, width = x.shape[0] - 2 * reach, x.shape[1] - 2 * reach
+    # Sums over rows of every half-width, each from the last; then line by line the one that fits the disk.
+    row = shifted(x, 1, reach, width)
+    rows = [row]
+    for offset in range(1, reach + 1):
+        row = row + (shifted(x, 1, reach - offset, width) + shifted(x, 1, reach + offset, width))
+        rows.append(row)
+    rows = jnp.stack(rows)
+    lines = np.arange(reach + 1, dtype=np.float32)
+    inside = (lines[:, None] ** 2 + lines**2 <= radius * radius).astype(x.dtype)
+    half_widths = jnp.sum(inside, axis=1).astype(jnp.int32) - 1
+    total = shifted(rows[half_widths[0]], 0, reach, height)
+    for offset in range(1, reach + 1):
+        line = rows[jnp.maximum(half_widths[offset], 0)]
+        pair = shifted(line, 0, reach - offset, height) + shifted(line, 0, reach + offset, height)
+        total = total + jnp.where(half_widths[offset] >= 0, pair, 0.0)
+    both = jnp.where(lines > 0, np.float32(2), np.float32(1))
+    return total / jnp.sum(inside * both[:, None] * both)

@@ -1,0 +1,146 @@
+"""Light and colour: what an exposure or a processing chain does to every pixel alike."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from sensijax.core.errors import ArgumentError
+from sensijax.perturb._perturbation import Perturbation, interpolate
+from sensijax.perturb.image._image import IMAGE
+from sensijax.perturb.image._reduce import image_mean
+from sensijax.perturb.image._scale import table_for
+
+# A quarter of a byte's step. Hue and saturation have no limit at black and at grey; below this they are blended into
+# their value there, so that derivatives stay finite. Images of bytes never come between.
+_FAINT = 1 / 1024
+
+
+class Brightness(Perturbation):
+    """Overexposure: raises the value of the HSV colour, keeping hue and saturation.
+
+    V becomes `min(V + shift, 1)`. Black becomes grey.
+
+    Attributes:
+      shift: what is added to V, in units of the full range; >= 0.
+
+    Reference:
+      Hendrycks and Dietterich, ICLR 2019 (`brightness`).
+
+    Example:
+      >>> Brightness.at(5)(jax.random.key(0), jnp.full((8, 8, 1), 0.25))[0, 0].tolist()
+      [0.75]
+    """
+
+    shift: Float[Array, "..."]
+    domain: ClassVar = IMAGE
+    deterministic: ClassVar = True
+
+    @classmethod
+    def at(cls, severity: Any, size: int = 224) -> "Brightness":
+        """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
+        return cls(shift=interpolate(severity, table_for(size, {
+            224: (0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
+            32: (0.0, 0.05, 0.1, 0.15, 0.2, 0.3),
+        })))
+
+    def is_identity(self) -> Any:
+        return self.shift == 0
+
+    def apply(self, key: Array, x: Array) -> Array:
+        value = jnp.max(x, axis=2, keepdims=True)
+        raised = jnp.clip(value + self.shift, 0.0, 1.0)
+        return jnp.clip(raised - (value - x) * (raised / jnp.maximum(value, _FAINT)), 0.0, 1.0)
+
+
+class Contrast(Perturbation):
+    """Loss of contrast: every channel is drawn towards its mean over the image.
+
+    `clip((x - mean) * factor + mean, 0, 1)`.
+
+    Attributes:
+      factor: what remains of the contrast; 1 leaves the image as it is, 0 leaves its mean.
+
+    Reference:
+      Hendrycks and Dietterich, ICLR 2019 (`contrast`).
+
+    Example:
+      >>> half_black = jnp.zeros((8, 8, 1)).at[:4].set(1.0)
+      >>> jnp.unique(Contrast(factor=jnp.float32(0.5))(jax.random.key(0), half_black)).tolist()
+      [0.25, 0.75]
+    """
+
+    factor: Float[Array, "..."]
+    domain: ClassVar = IMAGE
+    deterministic: ClassVar = True
+
+    @classmethod
+    def at(cls, severity: Any, size: int = 224) -> "Contrast":
+        """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
+        return cls(factor=interpolate(severity, table_for(size, {
+            224: (1.0, 0.4, 0.3, 0.2, 0.1, 0.05),
+            32: (1.0, 0.75, 0.5, 0.4, 0.3, 0.15),
+        })))
+
+    def is_identity(self) -> Any:
+        return self.factor == 1
+
+    def apply(self, key: Array, x: Array) -> Array:
+        mean = image_mean(x)
+        return jnp.clip((x - mean) * self.factor + mean, 0.0, 1.0)
+
+
+class Saturate(Perturbation):
+    """Paler or more vivid colours: scales and shifts the saturation of the HSV colour.
+
+    S becomes `clip(factor * S + shift, 0, 1)`. Greys have hue 0: with a shift they turn reddish, as published. The scale is
+    not monotone: severities 1 and 2 take colour away, 3 to 5 add it.
+
+    Attributes:
+      factor: factor of the saturation; >= 0.
+      shift: what is added to it then, in [0, 1].
+
+    Reference:
+      Hendrycks and Dietterich, ICLR 2019 (`saturate`).
+
+    Raises:
+      ArgumentError: for a grey image, which has no saturation.
+
+    Example:
+      >>> pale = jnp.broadcast_to(jnp.array([0.5, 0.4, 0.4]), (8, 8, 3))
+      >>> Saturate(factor=jnp.float32(5.0), shift=jnp.float32(0.0))(jax.random.key(0), pale)[0, 0].tolist()
+      [0.5, 0.0, 0.0]
+    """
+
+    factor: Float[Array, "..."]
+    shift: Float[Array, "..."]
+    domain: ClassVar = IMAGE
+    deterministic: ClassVar = True
+
+    @classmethod
+    def at(cls, severity: Any, size: int = 224) -> "Saturate":
+        """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
+        return cls(
+            factor=interpolate(severity, table_for(size, {
+                224: (1.0, 0.3, 0.1, 2.0, 5.0, 20.0),
+                32: (1.0, 0.3, 0.1, 1.5, 2.0, 2.5),
+            })),
+            shift=interpolate(severity, table_for(size, {
+                224: (0.0, 0.0, 0.0, 0.0, 0.1, 0.2),
+                32: (0.0, 0.0, 0.0, 0.0, 0.1, 0.2),
+            })),
+        )
+
+    def is_identity(self) -> Any:
+        return (self.factor == 1) & (self.shift == 0)
+
+    def apply(self, key: Array, x: Array) -> Array:
+        if x.shape[2] != 3:
+            raise ArgumentError("x", f"shape {list(x.shape)}", "3 channels: a grey image has no saturation")
+        value = jnp.max(x, axis=2, keepdims=True)
+        chroma = value - jnp.min(x, axis=2, keepdims=True)
+        saturation = jnp.clip(self.factor * (chroma / jnp.maximum(value, _FAINT)) + self.shift, 0.0, 1.0)
+        # How far each channel lies below the value, as a share of the chroma: the hue.
+        red = jnp.array([[[0.0, 1.0, 1.0]]], x.dtype)
+        hue = (value - x) / jnp.maximum(chroma, _FAINT) + jnp.maximum(1 - chroma / _FAINT, 0.0) * red
+        return jnp.clip(value - value * saturation * hue, 0.0, 1.0)
