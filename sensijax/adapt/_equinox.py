@@ -58,7 +58,7 @@ def equinox(
     stateful = any(isinstance(leaf, eqx.nn.StateIndex) for leaf in
                    jax.tree.leaves(module, is_leaf=lambda node: isinstance(node, eqx.nn.StateIndex)))
     if stateful and state is None:
-        raise ArgumentError("state", None, "this module has state: pass what equinox.nn.make_with_state returned with it")
+        raise ArgumentError("state", None, "this module has state: pass what equinox.nn.make_with_state returned")
     check_call("module", module, 1 if state is None else 2, kwargs,
                "called as module(x, **kwargs), or module(x, state, **kwargs) with a state: give what is missing")
 

@@ -4,18 +4,19 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from sensijax.campaign.design import Design, isolated
 from sensijax.campaign._scenario import STAGE_NAME, Scenario, Sweep
+from sensijax.campaign.design import Design, isolated
 from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model, digest
-from sensijax.core.keys import words
+from sensijax.core.errors import did_you_mean
 from sensijax.perturb import Perturbation
 
+MOST_SCENARIOS = 1_000_000
 RESERVED_COLUMNS = frozenset(
     "scenario stages severity seed example label prediction confidence entropy margin loss brier correct flipped kl shift "
     "status tile model data stages_digest program environment micro_batch".split())
@@ -77,7 +78,7 @@ class Campaign:
         """The data in the order of the ids: no number depends on the order in which they were given."""
         return self.data.take(np.argsort(self.data.ids, kind="stable"))
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019 - a campaign lives as long as its settings
+    @functools.cache  # noqa: B019 - a campaign lives as long as its settings
     def perturbation(self, stage: str, value: float) -> Perturbation:
         """A stage at a setting, its leaves on the host."""
         return jax.tree.map(np.asarray, self.stages[stage].at(value))
@@ -103,7 +104,7 @@ def campaign_faults(campaign: Any) -> Iterator[Fault]:
     """Everything that is wrong with a campaign.
 
     Args:
-      campaign: anything with the attributes of a `Campaign`; those that are `ABSENT` are passed over.
+      campaign: anything with the attributes of a `Campaign`; those (and sweeps) that are `ABSENT` are passed over.
 
     Yields:
       One `Fault` for each thing that is wrong; none if it can run.
@@ -117,15 +118,18 @@ def campaign_faults(campaign: Any) -> Iterator[Fault]:
     if not (isinstance(campaign.tolerance, (int, float)) and 0 < campaign.tolerance < 1):
         yield Fault("tolerance", repr(campaign.tolerance), "a fraction in (0, 1), such as 0.05")
     yield from _seed_faults(campaign.seeds)
-    stage_faults = list(_stage_faults(campaign.stages))
-    yield from stage_faults
-    if not stage_faults and campaign.design is not ABSENT:
-        yield from _design_faults(campaign)
+    sound: dict[str, Sweep] = {}
+    if campaign.stages is not ABSENT:
+        yield from _stage_faults(campaign.stages, sound)
+    if sound and campaign.design is not ABSENT:
+        yield from _design_faults(campaign.design, campaign.stages, sound)
     if isinstance(campaign.data, Dataset):
         yield from _data_faults(campaign.data)
-        if not stage_faults:
-            yield from _fit_faults(campaign.data, campaign.stages)
-            yield from _value_faults(campaign.data, campaign.stages)
+        if sound:
+            unfit = list(_fit_faults(campaign.data, sound))
+            yield from unfit
+            if not any(fault.path == "data.x" for fault in unfit):
+                yield from _value_faults(campaign.data, sound)
         if isinstance(campaign.model, Model):
             yield from _model_faults(campaign.model, campaign.data)
 
@@ -135,17 +139,19 @@ def _seed_faults(seeds: Any) -> Iterator[Fault]:
         if not 1 <= seeds <= 100_000:
             yield Fault("seeds", str(seeds), "at least 1 (at most 100,000)")
         return
-    try:
-        given = [int(s) for s in seeds]
-        words(np.array(given, dtype=object), "seeds")
-    except (TypeError, ValueError):
+    given = list(seeds) if isinstance(seeds, Sequence | np.ndarray) and not isinstance(seeds, str | bytes) else None
+    if given is None or not all(_is_seed(seed) for seed in given):
         yield Fault("seeds", repr(seeds), "a number of seeds, or distinct integers in [0, 2**64)")
-        return
-    if not given or len(set(given)) != len(given):
+    elif not given or len(set(given)) != len(given):
         yield Fault("seeds", repr(seeds), "at least one seed, none twice")
 
 
-def _stage_faults(stages: Any) -> Iterator[Fault]:
+def _is_seed(seed: Any) -> bool:
+    return isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and 0 <= seed < 1 << 64
+
+
+def _stage_faults(stages: Any, sound: dict[str, Sweep]) -> Iterator[Fault]:
+    """The faults of the stages; puts those that can be constructed at every setting into `sound`."""
     if not isinstance(stages, Mapping) or not stages:
         yield Fault("stages", "none" if isinstance(stages, Mapping) else type(stages).__name__, "at least one named sweep")
         return
@@ -153,57 +159,73 @@ def _stage_faults(stages: Any) -> Iterator[Fault]:
         path = f"stages.{name}"
         if not isinstance(name, str) or not STAGE_NAME.fullmatch(name) or name == "clean":
             yield Fault(path, repr(name), "a name of letters, digits, _ . - that starts with a letter; 'clean' is taken")
+        if sweep is ABSENT:
+            continue
         if not isinstance(sweep, Sweep):
             yield Fault(path, type(sweep).__name__, "a sweep: sensijax.sweep(perturbation, severity=[0, 1, ...])")
             continue
-        yield from _sweep_faults(path, sweep)
+        constructible = yield from _sweep_faults(path, sweep)
+        if constructible:
+            sound[name] = sweep
 
 
-def _sweep_faults(path: str, sweep: Sweep) -> Iterator[Fault]:
-    path = f"{path}.{sweep.axis}"
+def _sweep_faults(path: str, sweep: Sweep) -> Generator[Fault, None, bool]:
+    axis = f"{path}.{sweep.axis}"
     if not sweep.values:
-        yield Fault(path, "no value", "at least 0 and one more")
-        return
-    identities = wrong = 0
+        yield Fault(axis, "no value", "at least 0 and one more")
+        return False
+    identities, wrong = 0, {}
     for i, value in enumerate(sweep.values):
         if not math.isfinite(value) or value < 0 and sweep.axis == "severity":
-            wrong += 1
-            yield Fault(f"{path}[{i}]", f"{value:g}", "a finite number, 0 or more")
+            wrong[i] = Fault(f"{axis}[{i}]", f"{value:g}", "a finite number, 0 or more")
             continue
         try:
             perturbation = sweep.at(value)
+            if not isinstance(perturbation, Perturbation):
+                raise ArgumentError(sweep.kind, type(perturbation).__name__, "a class derived from sensijax.perturb.Perturbation")
             identities += bool(np.all(perturbation.is_identity()))
         except ArgumentError as error:
-            wrong += 1
-            yield Fault(f"{path}[{i}]", f"{value:g}", str(error))
+            if error.argument in sweep.options:
+                wrong[i] = Fault(f"{path}.{error.argument}", str(error.came), error.right)
+            elif error.argument == sweep.axis:
+                wrong[i] = Fault(f"{axis}[{i}]", str(error.came), error.right)
+            else:
+                wrong[i] = Fault(path, f"{sweep.kind}: {error.argument} is {error.came}", error.right)
         except Exception as error:  # a user's own perturbation class
-            wrong += 1
-            yield Fault(f"{path}[{i}]", f"{value:g}", f"{sweep.kind} fails: {type(error).__name__}: {error}")
+            wrong[i] = Fault(path, f"{sweep.kind} fails: {type(error).__name__}: {error}", "a perturbation that can be constructed")
+    yield from dict.fromkeys(wrong.values())  # what every setting suffers from is one fault
     for value in sorted({v for v in sweep.values if sweep.values.count(v) > 1}):
-        yield Fault(path, f"{value:g} more than once", "every setting once")
+        yield Fault(axis, f"{value:g} more than once", "every setting once")
     if not identities and not wrong:
-        yield Fault(path, "no clean baseline", "add the setting of no perturbation (severity 0)")
+        yield Fault(axis, "no clean baseline", "add the setting of no perturbation (severity 0)")
+    return not wrong
 
 
-def _design_faults(campaign: Campaign) -> Iterator[Fault]:
+def _design_faults(design: Any, stages: Mapping[str, Any], sound: Mapping[str, Sweep]) -> Iterator[Fault]:
+    # A stage whose own faults are known takes part with one setting, so that the design sees every name.
+    shown = {name: sound.get(name, Sweep(None, "severity", (0.0,))) for name in stages}
     try:
-        scenarios = list(itertools.islice(campaign.design.scenarios(campaign.stages), 1_000_000))
+        scenarios = list(itertools.islice(design.scenarios(shown), MOST_SCENARIOS))
     except ArgumentError as error:
-        yield Fault("design", type(campaign.design).__name__, str(error))
+        field = f"design.{error.argument}" if hasattr(design, error.argument) else "design"
+        yield Fault(field, str(error.came), error.right)
         return
     except (AttributeError, TypeError) as error:
-        yield Fault("design", repr(campaign.design), f"a design, such as sensijax.design.pairs(at=3) ({error})")
+        yield Fault("design", repr(design), f"a design, such as sensijax.design.pairs(at=3) ({error})")
         return
-    if len(scenarios) >= 1_000_000:
-        yield Fault("design", "a million scenarios or more", "fewer settings, or sensijax.design.sample")
+    if len(scenarios) >= MOST_SCENARIOS:
+        yield Fault("design", f"{MOST_SCENARIOS:,} scenarios or more", "fewer settings, or sensijax.design.sample")
+    wrong: dict[tuple[str, str], list[str]] = {}
     for setting in dict.fromkeys(s for scenario in scenarios for s in scenario.settings):
-        if setting.stage not in campaign.stages:
-            yield Fault("design", f"stage {setting.stage!r}", f"one of {', '.join(campaign.stages)}")
-        elif setting.value not in campaign.stages[setting.stage].values:
+        if setting.stage not in stages:
+            yield Fault("design", f"stage {setting.stage!r}", did_you_mean(setting.stage, stages))
+        elif setting.stage in sound and setting.value not in sound[setting.stage].values:
             try:
-                campaign.stages[setting.stage].at(setting.value)
+                sound[setting.stage].at(setting.value)
             except ArgumentError as error:
-                yield Fault(f"design ({setting})", f"{setting.value:g}", str(error))
+                wrong.setdefault((f"{setting.value:g}", error.right), []).append(setting.stage)
+    for (value, right), names in wrong.items():
+        yield Fault("design.at" if hasattr(design, "at") else "design", f"{value} for {', '.join(names)}", right)
 
 
 def _data_faults(data: Dataset) -> Iterator[Fault]:
@@ -218,7 +240,7 @@ def _model_faults(model: Model, data: Dataset) -> Iterator[Fault]:
     try:
         out = model.output_spec(jax.ShapeDtypeStruct((2, *data.x.shape[1:]), data.x.dtype))
     except ArgumentError as error:
-        yield Fault("model", f"{model.name!r} on {data.name!r}", str(error))
+        yield Fault("model", str(error.came), error.right)
         return
     if data.is_classification:
         if len(out.shape) != 2 or out.shape[1] < 2:
@@ -237,14 +259,24 @@ def _model_faults(model: Model, data: Dataset) -> Iterator[Fault]:
 
 def _fit_faults(data: Dataset, stages: Mapping[str, Sweep]) -> Iterator[Fault]:
     example = jax.ShapeDtypeStruct(data.x.shape[1:], data.x.dtype)
+    shown = f"examples {example.dtype}{list(example.shape)}"
+    unfit: dict[str, list[str]] = {}
     for name, sweep in stages.items():
+        perturbation = sweep.at(sweep.values[-1])
         try:
-            jax.eval_shape(sweep.at(sweep.values[-1]), jax.random.key(0), example)
+            perturbation.domain.check_shape(example)
+        except ArgumentError as error:  # the data's fault, and one however many stages find it
+            unfit.setdefault(error.right, []).append(name)
+            continue
+        try:
+            jax.eval_shape(perturbation, jax.random.key(0), example)
         except ArgumentError as error:
-            yield Fault(f"stages.{name}", f"{sweep.kind} on examples {example.dtype}{list(example.shape)}", str(error))
+            yield Fault(f"stages.{name}", f"{sweep.kind} on {shown}", error.right)
         except Exception as error:  # a user's own perturbation class
-            yield Fault(f"stages.{name}", f"{sweep.kind} on examples {example.dtype}{list(example.shape)}",
-                        f"it fails: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+            yield Fault(f"stages.{name}", f"{sweep.kind} fails on {shown}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+                        "a perturbation that takes one example and keeps its shape and dtype")
+    for right, names in unfit.items():
+        yield Fault("data.x", shown, f"{right} (stage{'s' if len(names) > 1 else ''} {', '.join(names)})")
 
 
 def _value_faults(examples: Dataset, stages: Mapping[str, Sweep]) -> Iterator[Fault]:

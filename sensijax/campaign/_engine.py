@@ -90,14 +90,13 @@ class Engine:
 
     def _load_block(self, start: int, stop: int) -> Block:
         if self._block is None or self._block[0] != start:
-            examples = self.campaign.examples.take(np.minimum(np.arange(start, start + self.plan.block), stop - 1))
-            x = examples.x
+            examples, rows = self.campaign.examples, np.minimum(np.arange(start, start + self.plan.block), stop - 1)
+            x, y, ids = examples.x[rows], examples.y[rows], words(examples.ids[rows])
             sound = np.isfinite(x).reshape(len(x), -1).all(axis=1) if np.issubdtype(x.dtype, np.floating) else np.ones(len(x), bool)
             clean = [self._executables["forward"](self._params, x[c.rows])[: c.valid] for c in chunks(len(x), self.micro_batch)]
             clean = jnp.concatenate(clean)
             self._refuse_probabilities(np.asarray(clean), sound)
-            put = (jnp.asarray(x), jnp.asarray(examples.y), jnp.asarray(words(examples.ids)), clean, jnp.asarray(sound))
-            self._block = start, Block(*put)
+            self._block = start, Block(jnp.asarray(x), jnp.asarray(y), jnp.asarray(ids), clean, jnp.asarray(sound))
         return self._block[1]
 
     def _refuse_probabilities(self, outputs: np.ndarray, sound: np.ndarray) -> None:

@@ -88,6 +88,8 @@ class Results:
             tiles=len(scan.parts), tiles_total=len(tiles), rows=sum(rows[i] for i in scan.parts), rows_total=sum(rows.values()),
             damaged=scan.damaged, conflicts=scan.conflicts, stale=len(store.tiles() - set(tiles)))
         connection = store.connect(list(scan.parts.values()), store.folder / "examples" / manifest["examples"])
+        order = pd.DataFrame({"scenario": list(manifest["scenarios"]), "i": range(len(manifest["scenarios"]))})
+        connection.register("scenario_order", order)
         return cls(store.folder, manifest, connection, list(scan.parts.values()), completeness)
 
     # --- rows --------------------------------------------------------------------------------------------------------
@@ -363,8 +365,6 @@ class Results:
 
     @functools.cached_property
     def _complete(self) -> Mapping[str, Any]:
-        order = pd.DataFrame({"scenario": list(self.manifest["scenarios"]), "i": range(len(self.manifest["scenarios"]))})
-        self._connection.register("scenario_order", order)
         counts = self._connection.sql("select scenario, count(*) from responses group by all").fetchall()
         n = self.manifest["data"]["examples"]
         whole = {name for name, count in counts if count == n * len(self.manifest["scenarios"][name]["seeds"])}

@@ -193,8 +193,7 @@ class _Run:
             except jax.errors.JaxRuntimeError as error:
                 if not is_out_of_memory(error) or width <= MINIMUM_MICRO_BATCH:
                     raise
-                width //= 2
-                tuning.remember(width)
+                width = tuning.halve(width)
                 log.warning("the device ran out of memory: going on with micro-batches of %d", width)
                 present = self.store.tiles()
                 todo = [tile for tile in todo if tile.id not in present]

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sensijax.core import ArgumentError
+from sensijax.core.errors import did_you_mean
+from sensijax.perturb import ChainScale
 
 STAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
@@ -33,7 +35,7 @@ class Sweep:
     @property
     def kind(self) -> str:
         """The target's name, for tables."""
-        return self.target.__name__
+        return getattr(self.target, "__name__", type(self.target).__name__)
 
     def at(self, value: Any) -> Any:
         """The perturbation at a setting; an array of settings gives a stack."""
@@ -61,8 +63,8 @@ def sweep(target: Any, **settings: Any) -> Sweep:
       >>> sweep(image.Fog, severity=[0, 1, 2], size=32).values
       (0.0, 1.0, 2.0)
     """
-    axes = {name: value for name, value in settings.items() if np.ndim(value) == 1}
-    if "severity" in settings and "severity" not in axes:
+    axes = {name: value for name, value in settings.items() if _rank(name, value) == 1}
+    if "severity" in settings and _rank("severity", settings["severity"]) == 0:
         axes = {"severity": np.atleast_1d(settings["severity"])}
     if len(axes) != 1:
         raise ArgumentError("settings", f"{sorted(axes) or 'no axis'}", "exactly one axis to sweep, such as severity=[0, 1, 2]")
@@ -73,11 +75,31 @@ def sweep(target: Any, **settings: Any) -> Sweep:
         known = [p for p in inspect.signature(target).parameters] if callable(target) else []
         if axis not in known:
             raise ArgumentError(axis, "an unknown parameter", f"severity, or a parameter of {target!r}: {', '.join(known)}")
+    options = {k: v for k, v in settings.items() if k != axis}
+    for name in options:
+        known = options_of(target, axis)
+        if name not in known:
+            raise ArgumentError(name, "an unknown option", did_you_mean(name, known) if known else f"{target.__name__} has none")
+    array = np.asarray(values)
+    if array.size and not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+        raise ArgumentError(axis, repr(values), "numbers")
+    return Sweep(target, axis, tuple(float(v) for v in array.tolist()), options)
+
+
+def _rank(name: str, value: Any) -> int:
     try:
-        values = tuple(float(v) for v in np.asarray(values).tolist())
-    except (TypeError, ValueError):
-        raise ArgumentError(axis, repr(values), "numbers") from None
-    return Sweep(target, axis, values, {k: v for k, v in settings.items() if k != axis})
+        return np.ndim(value)
+    except ValueError:  # lists of different lengths
+        raise ArgumentError(name, repr(value), "numbers") from None
+
+
+def options_of(target: Any, axis: str) -> list[str]:
+    """What may be fixed beside the axis: for a chain, what every link takes."""
+    if axis != "severity":
+        return [name for name in inspect.signature(target).parameters if name != axis]
+    scales = target.scales if isinstance(target, ChainScale) else (target,)
+    accepted = [[name for name in inspect.signature(scale.at).parameters if name != "severity"] for scale in scales]
+    return [name for name in accepted[0] if all(name in names for names in accepted)]
 
 
 class Setting(NamedTuple):

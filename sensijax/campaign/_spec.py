@@ -1,90 +1,22 @@
 """Specs: a campaign as a TOML file. Every fault is found before anything runs, and told with its line."""
 
-import contextlib
 import dataclasses
-import importlib
 import inspect
 import pathlib
 import re
-import sys
 import tomllib
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
-import pydantic
 
 from sensijax import perturb
-from sensijax.campaign import design as designs
 from sensijax.campaign._campaign import ABSENT, Campaign, campaign_faults
-from sensijax.campaign._scenario import Sweep, sweep
+from sensijax.campaign._importing import ImportFault, failure, import_target
+from sensijax.campaign._scenario import Sweep, options_of, sweep
+from sensijax.campaign._spec_tables import DESIGNS, SpecTable, table_faults
 from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model
 from sensijax.core.errors import did_you_mean
-
-
-class _Table(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-
-class _CampaignTable(_Table):
-    name: str = "campaign"
-    seeds: int | list[int] = 1
-    tolerance: float | int = 0.05
-
-
-class _LoadTable(_Table):
-    load: str
-    args: dict[str, Any] = {}
-
-
-class _DataTable(_LoadTable):
-    limit: Annotated[int, pydantic.Field(ge=1)] | None = None
-
-
-class _RunTable(_Table):
-    out: str | None = None
-    micro_batch: Annotated[int, pydantic.Field(ge=1)] | None = None
-
-
-class _IsolatedTable(_Table):
-    kind: Literal["isolated"]
-
-
-class _PairsTable(_Table):
-    kind: Literal["pairs"]
-    at: float | int | dict[str, float | int]
-
-
-class _FactorialTable(_Table):
-    kind: Literal["full_factorial"]
-    limit: int = 100_000
-
-
-class _SampleTable(_Table):
-    kind: Literal["sample"]
-    n: int
-    seed: int = 0
-
-
-_DESIGNS = {"isolated": designs.isolated, "pairs": designs.pairs, "full_factorial": designs.full_factorial, "sample": designs.sample}
-
-
-class _StageTable(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="allow", strict=True)  # the rest is the sweep's: severity, size, ...
-    name: str
-    kind: str | None = None
-    chain: Annotated[list[str], pydantic.Field(min_length=2)] | None = None
-
-
-class _SpecTable(_Table):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True, populate_by_name=True)
-    version: Literal[1] = pydantic.Field(alias="schema")
-    campaign: _CampaignTable = _CampaignTable()
-    model: _LoadTable
-    data: _DataTable
-    design: Annotated[_IsolatedTable | _PairsTable | _FactorialTable | _SampleTable, pydantic.Field(discriminator="kind")] = _IsolatedTable(kind="isolated")
-    stage: Annotated[list[_StageTable], pydantic.Field(min_length=1)]
-    run: _RunTable = _RunTable()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +59,7 @@ def load_spec(path: str | pathlib.Path) -> Spec:
     """
     path = pathlib.Path(path)
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
         raw = tomllib.loads(text)
     except OSError as error:
         raise CampaignError([Fault(str(path), str(error.strerror or error), "a spec that can be read; `sensijax init DIR` writes one")]) from error
@@ -143,57 +75,29 @@ class _Reader:
         self.faults: list[Fault] = []
 
     def read(self) -> Spec:
-        table = self._table()
+        for path, came, right in table_faults(self.raw):
+            self._fault(path, came, right)
+        whole = not self.faults
         draft = _Draft(
-            model=self._load("model", Model), data=self._data(), stages=self._stages(),
-            design=self._design(table), seeds=self._campaign("seeds", 1), name=self._campaign("name", "campaign"),
-            tolerance=self._campaign("tolerance", 0.05))
-        whole = draft.stages is not ABSENT
-        self.faults += [self._placed(fault) for fault in campaign_faults(draft if whole else dataclasses.replace(draft, stages={}))
-                        if whole or fault.path != "stages"]
-        if self.faults or table is None:
-            faults = dict.fromkeys(self.faults)
-            raise CampaignError(sorted(faults, key=lambda fault: self._line_number(fault)))
+            model=self._load("model", Model), data=self._data(), stages=self._stages(), design=self._design(),
+            seeds=self._campaign("seeds", 1), name=self._campaign("name", "campaign"), tolerance=self._campaign("tolerance", 0.05))
+        self.faults += [self._placed(fault) for fault in campaign_faults(draft)]
+        if self.faults or not whole:
+            raise CampaignError(sorted(dict.fromkeys(self.faults), key=self._line_number))
         campaign = Campaign(**{f.name: getattr(draft, f.name) for f in dataclasses.fields(draft)})
+        table = SpecTable.model_validate(self.raw)
         out = self.path.parent / (table.run.out or f"runs/{campaign.name}")
         return Spec(campaign, self.path, out, table.run.micro_batch)
-
-    # --- the tables --------------------------------------------------------------------------------------------------
-
-    def _table(self) -> _SpecTable | None:
-        try:
-            return _SpecTable.model_validate(self.raw)
-        except pydantic.ValidationError as error:
-            for detail in error.errors():
-                self._pydantic_fault(detail)
-            return None
-
-    def _pydantic_fault(self, detail: Any) -> None:
-        # The name of a union's branch is in pydantic's path, and in nobody's file.
-        path = tuple(p for p in detail["loc"] if not (p in _DESIGNS or p in ("int", "float", "list[int]") or str(p).startswith("dict[")))
-        if detail["type"] == "extra_forbidden":
-            known = _known_keys(path)
-            self._fault(path, "an unknown key", did_you_mean(str(path[-1]), known))
-        elif detail["type"] == "missing":
-            self._fault(path, "missing", {"schema": "schema = 1 on the first line"}.get(str(path[-1]), "it has no default"))
-        elif detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            given = self.raw.get("design", {}).get("kind")
-            self._fault((*path, "kind"), repr(given), did_you_mean(str(given), _DESIGNS))
-        else:
-            self._fault(path, repr(detail["input"]), detail["msg"][0].lower() + detail["msg"][1:])
 
     def _campaign(self, key: str, default: Any) -> Any:
         table = self.raw.get("campaign")
         return table.get(key, default) if isinstance(table, dict) else default
 
-    def _design(self, table: _SpecTable | None) -> Any:
+    def _design(self) -> Any:
+        if any(fault.path.partition(".")[0] == "design" for fault in self.faults):
+            return ABSENT
         raw = self.raw.get("design", {"kind": "isolated"})
-        if table is not None:
-            return _DESIGNS[table.design.kind](**table.design.model_dump(exclude={"kind"}))
-        try:
-            return _DESIGNS[raw["kind"]](**{k: v for k, v in raw.items() if k != "kind"})
-        except (KeyError, TypeError):
-            return ABSENT  # its faults are known
+        return DESIGNS[raw["kind"]](**{key: value for key, value in raw.items() if key != "kind"})
 
     # --- model and data ----------------------------------------------------------------------------------------------
 
@@ -203,25 +107,32 @@ class _Reader:
             return ABSENT
         path = (table, "load")
         try:
-            target = _import(raw["load"], self.path.parent)
-        except _ImportFault as fault:
+            target = import_target(raw["load"], self.path.parent)
+        except ImportFault as fault:
             self._fault(path, repr(raw["load"]), str(fault))
             return ABSENT
-        if not isinstance(target, kind):
-            try:
-                target = target(**raw.get("args", {}))
-            except Exception as error:
-                self._fault(path, f"{raw['load']} fails: {type(error).__name__}: {error}", f"a function that returns a {kind.__name__}")
-                return ABSENT
-        if not isinstance(target, kind):
-            self._fault(path, f"{raw['load']} returns a {type(target).__name__}", f"a sensijax.{kind.__name__}")
+        if isinstance(target, kind):
+            return target
+        right, args = f"a function that returns a sensijax.{kind.__name__}", raw.get("args", {})
+        if not callable(target):
+            self._fault(path, f"{raw['load']} is of type {type(target).__name__}", right)
             return ABSENT
-        return target
+        if not isinstance(args, dict):
+            return ABSENT  # its fault is known
+        try:
+            made = target(**args)
+        except Exception as error:  # whatever a user's code raises
+            self._fault(path, f"{raw['load']} fails: {failure(error, self.path.parent)}", right)
+            return ABSENT
+        if not isinstance(made, kind):
+            self._fault(path, f"{raw['load']} returns a {type(made).__name__}", right)
+            return ABSENT
+        return made
 
     def _data(self) -> Any:
         data = self._load("data", Dataset)
         limit = self.raw["data"].get("limit") if isinstance(self.raw.get("data"), dict) else None
-        return data.take(slice(limit)) if data is not ABSENT and isinstance(limit, int) and limit >= 1 else data
+        return data.take(slice(limit)) if data is not ABSENT and type(limit) is int and limit >= 1 else data
 
     # --- stages ------------------------------------------------------------------------------------------------------
 
@@ -230,21 +141,21 @@ class _Reader:
         if not isinstance(tables, list) or not tables:
             return ABSENT
         stages: dict[str, Sweep] = {}
-        whole = True
         for i, raw in enumerate(tables):
-            made = self._stage(i, raw) if isinstance(raw, dict) and isinstance(raw.get("name"), str) else None
-            if made is None:
-                whole = False
-            elif raw["name"] in stages:
-                self._fault(("stage", i, "name"), repr(raw["name"]), "a name of its own: another stage has it already")
-            else:
-                stages[raw["name"]] = made
-        return stages if whole or stages else ABSENT
+            if not isinstance(raw, dict):
+                continue
+            name, made = raw.get("name"), self._stage(i, raw)
+            if isinstance(name, str) and name in stages:
+                self._fault(("stage", i, "name"), repr(name), "a name of its own: another stage has it already")
+            elif isinstance(name, str):
+                stages[name] = made
+        return stages or ABSENT
 
-    def _stage(self, i: int, raw: dict[str, Any]) -> Sweep | None:
+    def _stage(self, i: int, raw: dict[str, Any]) -> Any:
+        """The sweep of a stage's table; `ABSENT` where it cannot be made, and then its faults are known."""
         target = self._target(i, raw)
         if target is None:
-            return None
+            return ABSENT
         settings, faulty = {}, False
         known = _settings(target)
         for key, value in raw.items():
@@ -259,14 +170,17 @@ class _Reader:
             except ValueError as error:
                 self._fault(("stage", i, key), repr(value), str(error))
                 faulty = True
-        if not any(isinstance(v, list) for v in settings.values()) and not faulty:
-            self._fault(("stage", i), "no axis", "a list to sweep, such as severity = [0, 1, 2, 3, 4, 5]")
-            return None
+        axes = [key for key, value in settings.items() if isinstance(value, list)]
+        if len(axes) != 1 and not faulty:
+            self._fault(("stage", i), f"{len(axes)} lists to sweep: {', '.join(axes)}" if axes else "nothing to sweep",
+                        "exactly one list, such as severity = [0, 1, 2, 3, 4, 5]")
+        if len(axes) != 1:
+            return ABSENT
         try:
-            return None if not any(isinstance(v, list) for v in settings.values()) else sweep(target, **settings)
+            return sweep(target, **settings)
         except ArgumentError as error:
-            self._fault(("stage", i), raw["name"], str(error))
-            return None
+            self._fault(("stage", i, error.argument), str(error.came), error.right)
+            return ABSENT
 
     def _target(self, i: int, raw: dict[str, Any]) -> Any:
         if ("kind" in raw) == ("chain" in raw):
@@ -284,10 +198,14 @@ class _Reader:
             return None
         if ":" in kind:
             try:
-                return _import(kind, self.path.parent)
-            except _ImportFault as fault:
+                found = import_target(kind, self.path.parent)
+            except ImportFault as fault:
                 self._fault(path, repr(kind), str(fault))
                 return None
+            if hasattr(found, "at") or isinstance(found, type) and issubclass(found, perturb.Perturbation):
+                return found
+            self._fault(path, f"{kind} is of type {type(found).__name__}", "a perturbation class, or anything with .at(severity)")
+            return None
         if kind not in kinds():
             self._fault(path, repr(kind), f"{did_you_mean(kind, kinds())} (or module:Class for your own)")
             return None
@@ -296,20 +214,32 @@ class _Reader:
     # --- faults ------------------------------------------------------------------------------------------------------
 
     def _fault(self, path: tuple, came: str, right: str) -> None:
-        self.faults.append(Fault(_written(path), came, right, self.lines.locate(self.path, path)))
+        self.faults.append(Fault(self._written(path), came, right, self.lines.locate(self.path, path)))
 
     def _placed(self, fault: Fault) -> Fault:
-        """A campaign's fault with the line of the spec that it is about."""
-        head, *rest = fault.path.split(".", 2)
-        path: tuple = {"name": ("campaign", "name"), "seeds": ("campaign", "seeds"), "tolerance": ("campaign", "tolerance"),
-                       "model": ("model", "load"), "data": ("data", "load")}.get(head, ("design",))
-        if head == "stages":
-            names = [s.get("name") for s in self.raw.get("stage", []) if isinstance(s, dict)]
-            tail = ".".join(rest)
-            index = next((i for i, n in enumerate(names) if n and (tail == n or tail.startswith(f"{n}."))), None)
-            axis = tail[len(names[index]) + 1 :].split("[")[0] if index is not None else ""
-            path = ("stage",) if index is None else ("stage", index, *([axis] if axis else []))
-        return dataclasses.replace(fault, location=self.lines.locate(self.path, path))
+        """A campaign's fault in the words of the spec, with the line that it is about."""
+        head, _, rest = fault.path.partition(".")
+        written, path = fault.path, (head, rest)
+        if head in ("model", "data"):
+            path = (head, "load")
+        elif head in ("name", "seeds", "tolerance"):
+            written, path = f"campaign.{head}", ("campaign", head)
+        elif head == "stages":
+            names = [raw.get("name") if isinstance(raw, dict) else None for raw in self.raw["stage"]]
+            name = max((n for n in names if isinstance(n, str) and f"{rest}.".startswith(f"{n}.")), key=len)
+            written, path = f"stage.{rest}", ("stage", names.index(name), rest[len(name) + 1 :].partition("[")[0])
+        return dataclasses.replace(fault, path=written, location=self.lines.locate(self.path, path))
+
+    def _written(self, path: tuple) -> str:
+        """`stage.fog.severity`: a stage goes by its name, or by its number where it has none."""
+        if len(path) > 1 and path[0] == "stage":
+            raw = self.raw["stage"][path[1]]
+            name = raw.get("name") if isinstance(raw, dict) else None
+            path = (f"stage.{name}" if isinstance(name, str) else f"stage[{path[1]}]", *path[2:])
+        text = ""
+        for part in path:
+            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+        return text
 
     @staticmethod
     def _line_number(fault: Fault) -> int:
@@ -342,8 +272,8 @@ class _Lines:
                     counts[table] = counts.get(table, -1) + 1
                     table = (*table, counts[table])
                 self._at.setdefault(table, number)
-            elif key := re.match(r"\s*([A-Za-z0-9_\"-]+)\s*=", line):
-                self._at.setdefault((*table, key[1].strip('"')), number)
+            elif key := re.match(r"\s*([A-Za-z0-9_.\"-]+)\s*=", line):
+                self._at.setdefault((*table, *(part.strip('"') for part in key[1].split("."))), number)
 
     def locate(self, file: pathlib.Path, path: tuple) -> str:
         """`file:line` of the longest part of the path that stands in the text."""
@@ -352,82 +282,19 @@ class _Lines:
         return f"{file}:{self._at.get(path, 1)}"
 
 
-class _ImportFault(Exception):
-    pass
-
-
-def _import(target: str, folder: pathlib.Path) -> Any:
-    module_name, _, name = target.partition(":")
-    if not module_name or not name:
-        raise _ImportFault("module:name, such as model:load for `load` in model.py beside the spec")
-    with _beside(folder):
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name and module_name.split(".")[0] == error.name.split(".")[0]:
-                raise _ImportFault(f"a module that can be imported; there is no {module_name}.py in {folder.resolve()} and none is installed") from error
-            raise _ImportFault(f"a module that can be imported; {module_name} needs {error.name}, which is not installed") from error
-        except Exception as error:
-            raise _ImportFault(f"a module that can be imported; it fails: {type(error).__name__}: {error}") from error
-    try:
-        found: Any = module
-        for part in name.split("."):
-            found = getattr(found, part)
-        return found
-    except AttributeError as error:
-        public = [n for n in vars(module) if not n.startswith("_")]
-        raise _ImportFault(f"a name in {module_name}; {did_you_mean(name, public)}") from error
-
-
-@contextlib.contextmanager
-def _beside(folder: pathlib.Path) -> Iterator[None]:
-    """Lets modules beside the spec be imported, and a module of the same name beside another spec not be mistaken for one."""
-    path = str(folder.resolve())
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and "." not in name and (folder / f"{name}.py").exists() and pathlib.Path(file).resolve().parent != folder.resolve() \
-                and getattr(module, "__sensijax_spec__", False):
-            del sys.modules[name]
-    before = set(sys.modules)
-    sys.path.insert(0, path)
-    try:
-        yield
-    finally:
-        sys.path.remove(path)
-        for name in set(sys.modules) - before:
-            if (file := getattr(sys.modules[name], "__file__", None)) and pathlib.Path(file).resolve().parent == folder.resolve():
-                sys.modules[name].__sensijax_spec__ = True  # type: ignore[attr-defined]
-
-
 def _settings(target: Any) -> list[str]:
     """What a stage's table may set: severity and the options of `.at`, and the parameters of the class."""
     if isinstance(target, perturb.ChainScale):
-        return list(dict.fromkeys(option for scale in target.scales for option in _settings(scale) if option in inspect.signature(scale.at).parameters))
+        return ["severity", *options_of(target, "severity")]
     at = list(inspect.signature(target.at).parameters) if hasattr(target, "at") else []
-    return list(dict.fromkeys(at + list(inspect.signature(target).parameters)))
+    return list(dict.fromkeys(at + (list(inspect.signature(target).parameters) if isinstance(target, type) else [])))
 
 
 def _values(value: Any) -> Any:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping | list) or isinstance(value, list) and not any(isinstance(v, Mapping | list) for v in value):
         return value
-    if set(value) == {"linspace"} and isinstance(value["linspace"], list) and len(value["linspace"]) == 3:
+    if isinstance(value, Mapping) and set(value) == {"linspace"} and isinstance(value["linspace"], list) and len(value["linspace"]) == 3:
         start, stop, count = value["linspace"]
-        if isinstance(count, int) and count >= 1:
+        if type(count) is int and count >= 1 and all(type(end) in (int, float) for end in (start, stop)):
             return np.linspace(start, stop, count).tolist()
     raise ValueError("a list of numbers, or {linspace = [start, stop, count]}")
-
-
-def _known_keys(path: tuple) -> list[str]:
-    tables = {"campaign": _CampaignTable, "model": _LoadTable, "data": _DataTable, "run": _RunTable}
-    if len(path) == 1:
-        return ["schema", *(name for name in _SpecTable.model_fields if name != "version")]
-    if path[0] == "design":
-        return sorted({name for t in (_IsolatedTable, _PairsTable, _FactorialTable, _SampleTable) for name in t.model_fields})
-    return list(tables[path[0]].model_fields) if path[0] in tables else []
-
-
-def _written(path: tuple) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text

@@ -6,7 +6,7 @@
     quarantine/          parts whose bytes did not match their names
     history/             earlier campaign.json files of this folder
     environments/        what the parts were computed with
-    tuning.json          the micro-batch that was measured
+    tuning/              the micro-batch that was measured
     runs.jsonl           one line for every run that computed something
 
 A part is written to a temporary name, flushed to disk, and renamed to its final name, which holds the BLAKE2b digest of
@@ -214,7 +214,7 @@ class Store:
         fields = [f"case when isnan({_name(k)}) then null else {_name(k)} end as {_name(k)}" if v.dtype.kind == "f" else _name(k)
                   for k, v in columns.items()]
         fields += [f"{_quote(v) if isinstance(v, str) else v} as {_name(k)}" for k, v in constants.items()]
-        table = {k: v.astype(object) if v.dtype.kind == "U" else v for k, v in columns.items()}
+        table = {k: np.ascontiguousarray(v.astype(object) if v.dtype.kind == "U" else v) for k, v in columns.items()}
         self._writer.register("tile", table)
         try:
             self._writer.execute(f"copy (select {', '.join(fields)} from tile) to {_quote(str(path))} (format parquet, compression zstd)")

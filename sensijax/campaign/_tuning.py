@@ -1,8 +1,10 @@
 """The micro-batch: chosen by measuring, remembered, so that the same work has the same shapes (and the same bits) again."""
 
+import contextlib
 import json
 import logging
 import os
+import pathlib
 import tempfile
 import time
 from typing import Any
@@ -30,6 +32,8 @@ MEMORY_SHARE = 0.25  # of the device's memory: two tiles are in flight, and XLA 
 class Tuning:
     """Remembers micro-batches: in the campaign's folder, and for this user across folders.
 
+    Each has a file of its own, `tuning/ADDRESS.json`, in both places.
+
     Args:
       campaign: whose model is timed.
       programs: its programs.
@@ -43,24 +47,33 @@ class Tuning:
 
     def micro_batch(self) -> int:
         """The micro-batch: the folder's, else the user's, else measured now and remembered in both."""
-        known = self._folder().get(self.address) or self._user().get(self.address)
-        return self.remember(int(known["micro_batch"]) if known else self._measure())
+        return self._keep(self._known() or self._measure())["micro_batch"]
 
-    def known_seconds_per_row(self) -> float | None:
-        """Seconds that the model took for one row when it was measured, if it was."""
-        known = self._user().get(self.address) or self._folder().get(self.address)
-        return known.get("seconds_per_row") if known else None
+    def halve(self, micro_batch: int) -> int:
+        """Half of a micro-batch that did not fit into memory, remembered for the next run."""
+        entry = {"micro_batch": micro_batch // 2}
+        for file in self._files:
+            _write_whole(file, entry)
+        return entry["micro_batch"]
 
-    def remember(self, micro_batch: int) -> int:
-        """Keeps a micro-batch for the next run (after an out-of-memory error: the one that fitted)."""
-        entry = {"micro_batch": micro_batch, "seconds_per_row": getattr(self, "_seconds_per_row", None) or self.known_seconds_per_row()}
-        if self.store is not None and self._folder().get(self.address) != entry:
-            self.store.write_json("tuning.json", {**self._folder(), self.address: entry})
-        if self._user().get(self.address) != entry:
-            self._write_user({**self._user(), self.address: entry})
-        return micro_batch
+    @property
+    def _files(self) -> list[pathlib.Path]:
+        folders = ([self.store.folder] if self.store is not None else []) + [cache_folder()]
+        return [folder / "tuning" / f"{self.address}.json" for folder in folders]
 
-    def _measure(self) -> int:
+    def _known(self) -> dict[str, int] | None:
+        for file in self._files:
+            with contextlib.suppress(OSError, ValueError):  # a cache: nothing is lost without it
+                return json.loads(file.read_text())
+        return None
+
+    def _keep(self, entry: dict[str, int]) -> dict[str, int]:
+        # Two runs that start at once must agree, or their tiles would differ in the last bit: the first to write decides.
+        for file in reversed(self._files):
+            entry = _write_first(file, entry)
+        return entry
+
+    def _measure(self) -> dict[str, int]:
         examples, params = self.campaign.examples, jax.tree.map(jnp.asarray, self.campaign.model.params)
         budget = _device_memory() * MEMORY_SHARE
         rates: dict[int, float] = {}
@@ -79,29 +92,8 @@ class Tuning:
                 break
         best = max(rates.values())
         chosen = min(width for width, rate in rates.items() if rate >= NEAR * best)
-        self._seconds_per_row = 1 / rates[chosen]
         log.info("micro-batch %d (%.0f rows/s; measured %s)", chosen, rates[chosen], {w: round(r) for w, r in rates.items()})
-        return chosen
-
-    def _folder(self) -> dict[str, Any]:
-        return (self.store.read_json("tuning.json") if self.store is not None else None) or {}
-
-    @staticmethod
-    def _user() -> dict[str, Any]:
-        try:
-            return json.loads((cache_folder() / "tuning.json").read_text())
-        except (OSError, ValueError):
-            return {}  # a cache: nothing is lost without it
-
-    @staticmethod
-    def _write_user(content: dict[str, Any]) -> None:
-        try:
-            cache_folder().mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=cache_folder(), delete=False) as file:
-                json.dump(content, file)
-            os.replace(file.name, cache_folder() / "tuning.json")
-        except OSError as error:
-            log.warning("cannot remember the micro-batch in %s: %s", cache_folder(), error)
+        return {"micro_batch": chosen}
 
 
 def estimate_seconds(campaign: Campaign, plan: Plan) -> float:
@@ -127,6 +119,28 @@ def estimate_seconds(campaign: Campaign, plan: Plan) -> float:
     seconds = {s: _best_time(lambda tile=tile: engine.row(tile, 0)) / width for s, tile in sample.items() if len(s) <= 1}
     base = seconds.get((), 0.0)
     return sum(n * (base + sum(seconds.get((one,), base) - base for one in structures)) for structures, n in rows.items())
+
+
+def _write_first(file: pathlib.Path, entry: dict[str, int]) -> dict[str, int]:
+    """Writes a file unless it is there already; returns what it holds in the end."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=".tmp-") as temporary:
+            json.dump(entry, temporary)
+            temporary.flush()
+            os.fsync(temporary.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary.name, file)
+        return json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        log.warning("cannot remember the micro-batch in %s: %s", file, error)
+        return entry
+
+
+def _write_whole(file: pathlib.Path, entry: dict[str, int]) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        file.unlink()
+    _write_first(file, entry)
 
 
 def _best_time(call: Any) -> float:

@@ -14,8 +14,10 @@ from scipy.stats import qmc
 
 from sensijax.campaign._scenario import Scenario, Setting, Sweep
 from sensijax.core import ArgumentError
+from sensijax.core.errors import did_you_mean
 
 At = float | Mapping[str, float]
+MOST_POINTS = 1 << 19
 
 
 class Design(Protocol):
@@ -48,7 +50,7 @@ class Pairs:
 
     def scenarios(self, stages: Mapping[str, Sweep]) -> Iterable[Scenario]:
         yield from Isolated().scenarios(stages)
-        chosen = [Setting(name, _at(self.at, name)) for name in stages]
+        chosen = [Setting(name, value) for name, value in _settings(self.at, stages).items()]
         for setting in chosen:  # an interaction is measured against its two members alone
             yield Scenario((setting,))
         for pair in itertools.combinations(chosen, 2):
@@ -68,7 +70,8 @@ class FullFactorial:
     def scenarios(self, stages: Mapping[str, Sweep]) -> Iterable[Scenario]:
         count = int(np.prod([len(sweep.values) for sweep in stages.values()], dtype=object))
         if count > self.limit:
-            raise ArgumentError("design", f"{count} combinations", f"at most limit={self.limit}; sweep fewer settings or use design.sample")
+            raise ArgumentError("limit", f"{self.limit:,} for {count:,} combinations",
+                                "a limit that lets them all in; or sweep fewer settings, or use the design `sample`")
         for values in itertools.product(*(sweep.values for sweep in stages.values())):
             yield Scenario(tuple(itertools.starmap(Setting, zip(stages, values, strict=True))))
 
@@ -90,8 +93,12 @@ class Sample:
     seed: int = 0
 
     def scenarios(self, stages: Mapping[str, Sweep]) -> Iterable[Scenario]:
-        if self.n < 1 or self.n & (self.n - 1):
+        if not isinstance(self.n, int) or self.n < 1 or self.n & (self.n - 1):
             raise ArgumentError("n", self.n, "a power of two: other numbers of Sobol' points are not balanced")
+        if self.n > MOST_POINTS:
+            raise ArgumentError("n", self.n, f"at most {MOST_POINTS:,} points")
+        if not isinstance(self.seed, int) or self.seed < 0:
+            raise ArgumentError("seed", self.seed, "an integer, 0 or more")
         points = qmc.Sobol(len(stages), rng=self.seed).random_base2(self.n.bit_length() - 1)
         top = np.array([max(sweep.values) for sweep in stages.values()])
         for point in np.round(points * top, 4):
@@ -129,9 +136,13 @@ def sample(n: int, seed: int = 0) -> Sample:
     return Sample(n, seed)
 
 
-def _at(at: At, stage: str) -> float:
-    if isinstance(at, Mapping):
-        if stage not in at:
-            raise ArgumentError("at", f"no setting for stage {stage!r}", "one setting for every stage, or one number for all")
-        return float(at[stage])
-    return float(at)
+def _settings(at: At, stages: Iterable[str]) -> dict[str, float]:
+    given = dict(at) if isinstance(at, Mapping) else dict.fromkeys(stages, at)
+    if missing := [stage for stage in stages if stage not in given]:
+        raise ArgumentError("at", f"no setting for {', '.join(missing)}", "one setting for every stage, or one number for all")
+    for stage, value in given.items():
+        if stage not in stages:
+            raise ArgumentError("at", f"a setting for {stage!r}, which is no stage", did_you_mean(stage, stages))
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ArgumentError("at", repr(value), "a number, or one for each stage by name")
+    return {stage: float(given[stage]) for stage in stages}

@@ -34,7 +34,7 @@ def carry_out(arguments: argparse.Namespace) -> int:
     except ArgumentError as error:
         err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return BAD_INPUT
-    except StoreError as error:
+    except (StoreError, OSError) as error:
         err.print(str(error), style="red", markup=False, highlight=False, soft_wrap=True)
         return IO_ERROR
     except KeyboardInterrupt:
@@ -66,8 +66,8 @@ def _init(arguments: argparse.Namespace) -> int:
         raise ArgumentError("DIR", f"{folder} with {' and '.join(present)}", "a folder without them: nothing is overwritten")
     for name in files:
         (folder / name).write_text(template.joinpath(name).read_text())
-        out.print(f"wrote {folder / name}", highlight=False, soft_wrap=True)
-    out.print(f"next: sensijax run {shlex.quote(str(folder / 'campaign.toml'))}", highlight=False, soft_wrap=True)
+        out.print(f"wrote {folder / name}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"next: sensijax run {shlex.quote(str(folder / 'campaign.toml'))}", markup=False, highlight=False, soft_wrap=True)
     return OK
 
 
@@ -77,7 +77,7 @@ def _check(arguments: argparse.Namespace) -> int:
     spec = load_spec(arguments.spec)
     plan = make_plan(spec.campaign)
     check_folder(spec.out, plan)
-    out.print(f"{arguments.spec} is sound: {len(spec.campaign.scenarios):,} scenarios, {plan.rows:,} judged inputs", highlight=False, soft_wrap=True)
+    out.print(f"{arguments.spec} is sound: {len(spec.campaign.scenarios):,} scenarios, {plan.rows:,} judged inputs", markup=False, highlight=False, soft_wrap=True)
     return OK
 
 
@@ -119,14 +119,14 @@ def _run(arguments: argparse.Namespace) -> int:
         shutil.copyfile(arguments.spec, folder / "spec.toml")
     (folder / "source.json").write_text(json.dumps({"spec": str(pathlib.Path(arguments.spec).resolve())}) + "\n")
     with shown_progress(err) as progress:
-        results = run(spec.campaign, folder, micro_batch=arguments.micro_batch or spec.micro_batch, allow_mixed=arguments.allow_mixed, progress=progress)
+        results = run(spec.campaign, folder, micro_batch=spec.micro_batch if arguments.micro_batch is None else arguments.micro_batch, allow_mixed=arguments.allow_mixed, progress=progress)
     _summary(results, progress.last)
     if not arguments.no_report:
         with err.status("writing the report") if err.is_terminal else _Quiet():
             path = results.report()
-        out.print(f"report: {path}", highlight=False, soft_wrap=True)
+        out.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"ask:    sensijax query {shlex.quote(str(folder))} \"select scenario, avg(correct::int) as accuracy from responses group by all order by 2\"",
-              highlight=False, soft_wrap=True)
+              markup=False, highlight=False, soft_wrap=True)
     return OK if results.completeness.complete else INCOMPLETE
 
 
@@ -178,7 +178,7 @@ def _query(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     results = _open(arguments.dir)
-    out.print(f"report: {results.report(arguments.out)}", highlight=False, soft_wrap=True)
+    out.print(f"report: {results.report(arguments.out)}", markup=False, highlight=False, soft_wrap=True)
     return OK if results.completeness.complete else INCOMPLETE
 
 
@@ -190,7 +190,7 @@ def _diff(arguments: argparse.Namespace) -> int:
     _print_frame(table, arguments.csv)
     if left_out := table.attrs["left_out"]:
         err.print(f"{len(left_out)} scenarios are not in both runs alike: {', '.join(left_out[:5])}{' ...' if len(left_out) > 5 else ''}",
-                  highlight=False, soft_wrap=True)
+                  markup=False, highlight=False, soft_wrap=True)
     return OK if a.completeness.complete and b.completeness.complete else INCOMPLETE
 
 
@@ -201,7 +201,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     for finding in findings.faults:
         err.print(finding, style="red", markup=False, highlight=False, soft_wrap=True)
     out.print(f"{findings.parts} parts, {findings.rows:,} rows: digests, addresses and provenance "
-              f"{'are sound' if not findings.faults else f'have {len(findings.faults)} faults'}", highlight=False, soft_wrap=True)
+              f"{'are sound' if not findings.faults else f'have {len(findings.faults)} faults'}", markup=False, highlight=False, soft_wrap=True)
     if findings.faults:
         return FOUND
     return OK if findings.complete else INCOMPLETE
@@ -224,7 +224,7 @@ def _show(arguments: argparse.Namespace) -> int:
         command = f"sensijax run {shlex.quote(spec)} --out {shlex.quote(arguments.dir)} --cell {shlex.quote(str(cell))}"
     else:
         command = f"sensijax.recompute(campaign, {str(cell)!r}, micro_batch={found['row']['micro_batch']})   # in Python: the run had no spec file"
-    out.print(f"recompute it alone: {command}", highlight=False, soft_wrap=True)
+    out.print(f"recompute it alone: {command}", markup=False, highlight=False, soft_wrap=True)
     return OK
 
 
@@ -244,7 +244,7 @@ def _summary(results, progress) -> None:  # noqa: ANN001 - naming the types woul
         last = results.statistics()[-1]
         out.print(f"{last['rows_computed']:,} inputs judged in {_duration(last['total_seconds'])} ({last['rows_per_second']:,.0f}/s; "
                   f"{last['programs_compiled']} programs compiled in {last['compile_seconds']:.1f} s; tiles p50 {last['tile_latency_p50'] * 1e3:.0f} ms, "
-                  f"p99 {last['tile_latency_p99'] * 1e3:.0f} ms; device busy {last['device_share']:.0%})", highlight=False, soft_wrap=True)
+                  f"p99 {last['tile_latency_p99'] * 1e3:.0f} ms; device busy {last['device_share']:.0%})", markup=False, highlight=False, soft_wrap=True)
     else:
         out.print("everything was there already: nothing was computed", highlight=False)
 

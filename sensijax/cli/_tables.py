@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich import box
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -37,17 +38,16 @@ def damage_table(results: Any) -> Table:
     score, low, high = results.baseline()
     what = "accuracy" if results.metric == "accuracy" else "R²"
     table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left",
-                  title=f"What hurts {results.manifest['model']['name']} on {results.manifest['data']['name']}   (clean {what} {_percent(score)}, {_percent(low)} to {_percent(high)})",
+                  title=escape(f"What hurts {results.manifest['model']['name']} on {results.manifest['data']['name']}   (clean {what} {_percent(score)}, {_percent(low)} to {_percent(high)})"),
                   caption=f"lost: points of {what}, averaged over severities, with intervals over examples and seeds; breaks at, robust to: the severity "
                           f"from (up to) which the whole interval is above (below) the tolerance of {100 * tolerance:g} points")
-    for name, justify in (("stage", "left"), ("lost", "right"), ("95 %", "right"), ("at worst", "right"), ("breaks at", "right"), ("robust to", "right"), ("flips", "right")):
+    for name, justify in (("stage", "left"), ("lost", "right"), ("95 %", "right"), ("at worst", "right"), ("breaks at", "right"), ("robust to", "right")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for row in ranking.itertuples(index=False):
         breaks = row.breaks_at == row.breaks_at
-        flips = f"{100 * row.flip_rate:.0f} %" if "flip_rate" in ranking else ""
         table.add_row(row.stage, f"{100 * row.mean_drop:.1f}", f"{100 * row.low:.1f} to {100 * row.high:.1f}", f"{100 * row.worst_drop:.1f} at {row.worst_at:g}",
                       Text(f"{row.breaks_at:g}" if breaks else "-", style=_COLOURS["fragile"] if breaks else ""),
-                      Text(f"{row.robust_to:g}" if row.robust_to else "-", style=_COLOURS["robust"] if row.robust_to else ""), flips)
+                      Text(f"{row.robust_to:g}" if row.robust_to else "-", style=_COLOURS["robust"] if row.robust_to else ""))
     return table
 
 
@@ -55,12 +55,11 @@ def interaction_table(interactions: Any, total: int) -> Table:
     """The strongest interactions of pairs."""
     table = Table(box=box.SIMPLE_HEAD, title="Pairs that are more, or less, than the sum of their parts", title_justify="left", caption_justify="left",
                   caption=f"strongest {len(interactions)} of {total}; interaction = drop(both) - drop(first) - drop(second); * after Holm's correction over all pairs")
-    for name in ("first, then second", "first", "second", "both", "interaction", "95 %"):
-        table.add_column(name, justify="left" if "," in name else "right", no_wrap=True)
+    for name in ("first, then second", "alone", "both", "interaction", "95 %"):
+        table.add_column(name, justify="left" if "," in name else "right", no_wrap=name != "first, then second")
     for row in interactions.itertuples(index=False):
         mark = " *" if row.p_holm < 0.05 else "  "
-        table.add_row(_pair(row), f"{100 * row.drop_first:.1f}", f"{100 * row.drop_second:.1f}",
-                      f"{100 * row.drop_pair:.1f}", f"{100 * row.interaction:+.1f}{mark}", f"{100 * row.low:+.1f} to {100 * row.high:+.1f}")
+        table.add_row(_pair(row), f"{100 * row.drop_first:.1f} + {100 * row.drop_second:.1f}", f"{100 * row.drop_pair:.1f}", f"{100 * row.interaction:+.1f}{mark}", f"{100 * row.low:+.1f} to {100 * row.high:+.1f}")
     return table
 
 

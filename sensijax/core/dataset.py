@@ -40,7 +40,9 @@ class Dataset:
 
     def __post_init__(self):
         put = functools.partial(object.__setattr__, self)
-        x, y = np.asarray(self.x), np.asarray(self.y)
+        x, y = _array("x", self.x), _array("y", self.y)
+        if not isinstance(self.name, str) or not self.name:
+            raise ArgumentError("name", repr(self.name), "a non-empty name")
         if x.ndim < 1 or len(x) == 0:
             raise ArgumentError("x", f"shape {list(x.shape)}", "at least one example: [N, ...]")
         if x.dtype == np.float64:
@@ -52,12 +54,14 @@ class Dataset:
         if np.issubdtype(y.dtype, np.integer):
             if y.ndim != 1:
                 raise ArgumentError("y", f"integers of shape {list(y.shape)}", "class labels [N], not one-hot rows")
+            if len(y) and max(abs(int(y.min())), abs(int(y.max()))) >= 1 << 31:
+                raise ArgumentError("y", f"labels from {y.min()} to {y.max()}", "class labels that fit in 32 bits")
             y = y.astype(np.int32)
         elif np.issubdtype(y.dtype, np.floating):
             y = y.astype(np.float32)
         else:
             raise ArgumentError("y", f"dtype {y.dtype}", "integer class labels [N] or float targets [N] or [N, K]")
-        ids = np.arange(len(x)) if self.ids is None else np.asarray(self.ids)
+        ids = np.arange(len(x)) if self.ids is None else _array("ids", self.ids)
         if ids.shape != (len(x),) or not np.issubdtype(ids.dtype, np.integer):
             raise ArgumentError("ids", f"{ids.dtype}{list(ids.shape)}", f"{len(x)} integers")
         if ids.min() < 0 or ids.max() >= 1 << 63:
@@ -66,11 +70,13 @@ class Dataset:
         values, counts = np.unique(ids, return_counts=True)
         if len(values) != len(ids):
             raise ArgumentError("ids", f"{values[counts > 1][0]} more than once", "every example has its own id")
+        if not isinstance(self.groups, Mapping):
+            raise ArgumentError("groups", type(self.groups).__name__, "a mapping of names to [N] integers or strings")
         groups = {}
         for name, group in self.groups.items():
-            group = np.asarray(group)
-            if not name.isidentifier():
+            if not isinstance(name, str) or not name.isidentifier():
                 raise ArgumentError("groups", repr(name), "a group's name is an identifier: it becomes a column")
+            group = _array(f"groups[{name!r}]", group)
             if group.shape != (len(x),):
                 raise ArgumentError(f"groups[{name!r}]", f"shape {list(group.shape)}", f"one value for each of {len(x)} examples")
             if not (np.issubdtype(group.dtype, np.integer) or group.dtype.kind in "U"):
@@ -103,3 +109,10 @@ class Dataset:
         """
         groups = {name: group[index] for name, group in self.groups.items()}
         return dataclasses.replace(self, x=self.x[index], y=self.y[index], ids=self.ids[index], groups=groups)
+
+
+def _array(argument: str, value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        raise ArgumentError(argument, f"what is no array: {error}", "rows of one shape") from error

@@ -7,6 +7,7 @@ hashed, so that no two different values share an encoding.
 import dataclasses
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ import jax
 import numpy as np
 
 _BYTES = 16
+_DEFINED = re.compile(r"(?:module|func\.func (?:public |private )?)\s*(@[\w$.]+)")
+_SYMBOL = re.compile(r"(?<!custom_call )@[\w$.]+")  # a custom call's target is content, not a name
+_RESULT_NAME = re.compile(r'jax\.result_info = "(?:[^"\\]|\\.)*"')
 
 
 def digest(*values: Any) -> str:
@@ -46,7 +50,7 @@ def file_digest(path: str | os.PathLike) -> str:
 
 
 def program_digest(lowered: jax.stages.Lowered) -> str:
-    """The digest of a program: its lowered StableHLO, without source locations.
+    """The digest of a program: its lowered StableHLO, without source locations and without the functions' names.
 
     Comments and names do not change it, real edits of the traced code do.
 
@@ -60,7 +64,10 @@ def program_digest(lowered: jax.stages.Lowered) -> str:
       >>> program_digest(jax.jit(lambda x: x + 1).lower(1.0)) == program_digest(jax.jit(lambda y: y + 1).lower(1.0))
       True
     """
-    return digest(lowered.as_text())
+    text = lowered.as_text()
+    symbols = {symbol: f"@f{i}" for i, symbol in enumerate(dict.fromkeys(_DEFINED.findall(text)))}
+    text = _SYMBOL.sub(lambda match: symbols.get(match[0], match[0]), text)
+    return digest(_RESULT_NAME.sub('jax.result_info = ""', text))
 
 
 def _feed(h: Any, value: Any) -> None:
@@ -82,8 +89,10 @@ def _feed(h: Any, value: Any) -> None:
         array = np.asarray(value)
         if array.dtype.hasobject:
             raise TypeError(f"cannot digest an array of Python objects (shape {array.shape}): use a numeric or str dtype")
-        _tagged(h, "array", f"{array.dtype.str}{array.shape}".encode())
-        h.update(np.ascontiguousarray(array).data if array.size else b"")
+        # bfloat16 and its like have no code letter of their own, only a name.
+        kind = array.dtype.name if array.dtype.isbuiltin == 2 else array.dtype.str
+        _tagged(h, "array", f"{kind}{array.shape}".encode())
+        h.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data if array.size else b"")
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         cls = type(value)
         _tagged(h, "dataclass", f"{cls.__module__}.{cls.__qualname__}".encode())

@@ -12,11 +12,11 @@ class SensijaxError(Exception):
 class ArgumentError(SensijaxError, ValueError):
     """A value that a function cannot work with.
 
-    The message names the argument, what came, and what would be right.
+    The message names the argument, what came, and what would be right; they are attributes too.
     """
 
     def __init__(self, argument: str, came: object, right: str):
-        self.argument = argument
+        self.argument, self.came, self.right = argument, came, right
         super().__init__(f"`{argument}`: got {came}; {right}")
 
 

@@ -38,11 +38,10 @@ def words(ids: Any, argument: str = "example_id") -> np.ndarray:
       >>> words(2**32 + 5).tolist()
       [1, 5]
     """
-    try:
-        ids = np.asarray(ids)
-    except OverflowError:  # pragma: no cover - numpy turns such integers into objects instead
-        raise ArgumentError(argument, ids, "an id is an integer in [0, 2**64)") from None
-    if ids.dtype == object and all(isinstance(i, int) and 0 <= i < 1 << 64 for i in ids.ravel()):
+    given, ids = ids, np.asarray(ids)
+    if ids.dtype.kind == "f" and not hasattr(given, "dtype"):
+        ids = np.asarray(given, dtype=object)  # a list of small and large integers, which NumPy would round to floats
+    if ids.dtype == object and all(type(i) is int and 0 <= i < 1 << 64 for i in ids.ravel()):
         ids = ids.astype(np.uint64)
     if not np.issubdtype(ids.dtype, np.integer):
         raise ArgumentError(argument, f"dtype {ids.dtype}", "an id is an integer in [0, 2**64)")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -40,6 +40,8 @@ class Model:
         if not isinstance(self.name, str) or not self.name:
             raise ArgumentError("name", repr(self.name), "a non-empty name")
         if self.classes is not None:
+            if not isinstance(self.classes, Sequence):
+                raise ArgumentError("classes", type(self.classes).__name__, "the names of the classes, in order")
             object.__setattr__(self, "classes", tuple(str(c) for c in self.classes))
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -65,6 +67,8 @@ class Model:
         """
         try:
             out = jax.eval_shape(self.apply, self.params, x)
+        except ArgumentError:  # an adapter has said already what is wrong, and how to mend it
+            raise
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             raise ArgumentError("model", f"{self.name!r} fails on a batch {x.dtype}{list(x.shape)}: {reason}",

@@ -73,9 +73,11 @@ def map_variants(
     """
     from sensijax.core.stack import stack_size, take
 
-    v, n = stack_size(variants), stack_size(examples)
+    v, n = stack_size(variants, "variants"), stack_size(examples, "examples")
     if not v or not n:
         raise ArgumentError("variants" if not v else "examples", "an empty stack", "at least one is needed")
+    if chunk < 1:
+        raise ArgumentError("chunk", chunk, "a chunk holds at least one row")
 
     @jax.jit
     def program(variants: Any, examples: Any, v_index: jax.Array, n_index: jax.Array) -> Any:

@@ -21,7 +21,7 @@ def stack(values: Sequence[T]) -> T:
       One pytree of that structure; every leaf `[len(values), ...]`.
 
     Raises:
-      ArgumentError: if there is none, or if their structures or leaf shapes differ (static fields count).
+      ArgumentError: if there is none, or if their structures (static fields count), leaf shapes or dtypes differ.
 
     Example:
       >>> stack([{"a": 1.0}, {"a": 2.0}])["a"].tolist()
@@ -38,6 +38,9 @@ def stack(values: Sequence[T]) -> T:
         shapes = {jnp.shape(leaf) for leaf in leaves}
         if len(shapes) > 1:
             raise ArgumentError("values", f"leaf shapes {sorted(shapes)}", "leaves that are stacked have one shape")
+        dtypes = {str(jnp.result_type(leaf)) for leaf in leaves}
+        if len(dtypes) > 1:
+            raise ArgumentError("values", f"leaf dtypes {sorted(dtypes)}", "leaves that are stacked have one dtype")
         return jnp.stack([jnp.asarray(leaf) for leaf in leaves])
 
     return jax.tree.map(join, *values)
@@ -48,8 +51,12 @@ def take(stacked: T, index: Any) -> T:
     return jax.tree.map(lambda leaf: leaf[index], stacked)
 
 
-def stack_size(stacked: Any) -> int:
+def stack_size(stacked: Any, argument: str = "stacked") -> int:
     """The number of values in a stack: the common length of its leaves' leading axes.
+
+    Args:
+      stacked: the stack.
+      argument: the name to use in an error.
 
     Raises:
       ArgumentError: if it has no leaves, a scalar leaf, or leaves of different lengths.
@@ -57,5 +64,5 @@ def stack_size(stacked: Any) -> int:
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(stacked)]
     sizes = {shape[0] if shape else None for shape in shapes}
     if len(sizes) != 1 or None in sizes:
-        raise ArgumentError("stacked", f"leaf shapes {shapes}", "a stack's leaves share one leading axis")
+        raise ArgumentError(argument, f"leaf shapes {shapes}", "a stack's leaves share one leading axis")
     return sizes.pop()  # type: ignore[return-value]

@@ -45,6 +45,8 @@ class Moments(NamedTuple):
       mean: float64 `[L]`, of the data.
       centre: float64 `[L]`, of the data with pseudo-examples.
       seed_square, residual_square: float64 `[L]`, A / (S N) and E / (S N).
+      third_moment: float64 `[L]`, of the mean, from the examples' part. Without pseudo-examples: what they add to the
+        variance stands for ignorance, their skewness for nothing.
       count: int64 `[L]` examples that are not excluded.
     """
 
@@ -55,6 +57,7 @@ class Moments(NamedTuple):
     centre: np.ndarray
     seed_square: np.ndarray
     residual_square: np.ndarray
+    third_moment: np.ndarray
     count: np.ndarray
 
 
@@ -119,6 +122,8 @@ def _moments(difference: np.ndarray, pseudo: bool, check: Callable[[np.ndarray],
         residual_square /= (seeds - 1) * (count - 1) * seeds * count
     seed_square = np.square(effects).sum(axis=1) / (seeds * max(seeds - 1, 1))
 
+    centred = np.where(keep, examples - mean[:, None], 0)
+    third_moment = np.einsum("ln,ln,ln->l", centred, centred, centred) / count**3.0
     if pseudo:
         examples = np.concatenate([examples, np.broadcast_to([1.0, -1.0], (scenarios, 2))], axis=1)
         keep = np.concatenate([keep, np.ones((scenarios, 2), bool)], axis=1)
@@ -126,7 +131,7 @@ def _moments(difference: np.ndarray, pseudo: bool, check: Callable[[np.ndarray],
     examples = np.where(keep, examples - centre[:, None], 0)
     if (keep == keep[0]).all():
         keep = keep[:1]
-    return Moments(examples, keep, effects, mean, centre, seed_square, residual_square, count)
+    return Moments(examples, keep, effects, mean, centre, seed_square, residual_square, third_moment, count)
 
 
 @np.errstate(invalid="ignore", divide="ignore")
@@ -150,8 +155,7 @@ def _intervals(m: Moments, pseudo: bool, resamples: int, level: float, seed: int
         start += len(weights)
 
     # For a mean, the bias z0 and the acceleration of BCa agree to the order that counts: skewness / 6.
-    third_moment = np.einsum("ln,ln,ln->l", m.examples, m.examples, m.examples) / rows**3.0
-    bias = np.clip(np.where(variance > 0, third_moment / (6 * variance**1.5), 0), -_MOST_BIAS, _MOST_BIAS)
+    bias = np.clip(np.where(variance > 0, m.third_moment / (6 * variance**1.5), 0), -_MOST_BIAS, _MOST_BIAS)
     z = ndtri((1 + level) / 2)
     deviation.sort(axis=1)
     low, high = (_quantile(deviation, ndtr(bias + (bias + side) / (1 - bias * (bias + side)))) for side in (-z, z))
@@ -182,7 +186,7 @@ def _weights(seed: int, n: int, resamples: int) -> Iterator[np.ndarray]:
     rng = np.random.default_rng([seed, 0])
     chunk = max(1, _BYTES // (8 * n))
     for start in range(0, resamples, chunk):
-        weights = np.empty((min(chunk, resamples - start), n))
-        for row in weights:
-            row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
-        yield weights
+        size = min(chunk, resamples - start)
+        drawn = rng.integers(0, n, (size, n))
+        drawn += n * np.arange(size)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.float64)

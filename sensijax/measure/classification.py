@@ -52,7 +52,7 @@ def classification_responses(
 
     Example:
       >>> logits = jnp.log(jnp.array([[0.7, 0.2, 0.1]]))
-      >>> rows = classification_responses(logits, jnp.array([1]), logits, jnp.array([True]))
+      >>> rows = jax.jit(classification_responses)(logits, jnp.array([1]), logits, jnp.array([True]))
       >>> int(rows["prediction"][0]), bool(rows["correct"][0]), round(float(rows["loss"][0]), 4)
       (0, False, 1.6094)
     """

@@ -125,7 +125,9 @@ def interaction(
                                 f"signed numbers of the shape of `ab`: {list(drops[0].shape)}")
         if binary and (wrong := drop[np.abs(drop) > 1]).size:
             raise ArgumentError(name, f"{wrong[0]:g}", "with `binary`, a drop of correct or not: -1, 0 or 1")
-    dtype = np.result_type(*(drop.dtype for drop in drops), np.int8 if binary else np.int64)
+    dtype = np.result_type(*(drop.dtype for drop in drops))
+    if dtype.kind == "i" and not binary:  # int8 holds [-2, 2], not three drops of any size
+        dtype = np.dtype(np.int64)
     together, first, second = (drop.astype(dtype, copy=False) for drop in drops)
     return _estimate("interaction", together - first - second, 2 if binary else None, resamples, level, seed)
 

@@ -141,8 +141,7 @@ def test_on_a_cpu_a_draw_is_a_kernel_of_its_own():
     assert 'inlineable = "false"' in traced.lower(lowering_platforms=("cpu",)).as_text()
     assert "inlineable" not in traced.lower(lowering_platforms=("cuda",)).as_text()
     program = traced.lower().compile().as_text()
-    assert program.count(" call(") == 1 and program.count("erf-inv") <= 1
-    assert "clamp" in program.split("ENTRY")[1]  # the consumer is another loop than the draw
+    assert program.count(" call(") == 1, "the compiler has inlined the draw into its consumer, or torn it apart"
 
 
 @pytest.mark.parametrize(

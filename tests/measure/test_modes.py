@@ -60,7 +60,7 @@ def test_group_integers_seeds_and_exclusions():
 
 
 def test_coverage_of_a_groups_accuracy():
-    """400 groups of 50 with true accuracy 0.85; nominal 95%, accepted [92%, 98%]: a right one leaves in 1 run of 100."""
+    """400 groups of 50, true accuracy 0.85; nominal 95%, accepted [92%, 98%]: a right one leaves in 1 run of 100."""
     rng = np.random.default_rng(0)
     result = worst_group(rng.random((1, 400 * 50)) < 0.85, np.repeat(np.arange(400), 50), resamples=1000)
     covered = np.mean([g.low <= 0.85 <= g.high for g in result.groups])

@@ -89,7 +89,7 @@ def test_statuses_of_rows_without_a_number(classify):
     clean[5, 0] = np.nan
     rows = classify(outputs, 0, clean, sound)
     status = [STATUSES[code] for code in rows["status"]]
-    assert status == ["ok", "nonfinite_output", "nonfinite_output", "nonfinite_input", "nonfinite_input", "ok", "ok", "ok"]
+    assert status == ["ok"] + ["nonfinite_output"] * 2 + ["nonfinite_input"] * 2 + ["ok"] * 3
     bad = slice(1, 5)
     assert (rows["prediction"][bad] == -1).all() and not rows["correct"][bad].any() and rows["flipped"][bad].all()
     for name in FLOATS:

@@ -63,17 +63,26 @@ def test_p_values_have_resolution_for_holm():
     assert 0 < paired_bootstrap(difference, binary=False, resamples=100).p_value < 1e-50
 
 
+def test_the_standard_error_is_that_of_the_analysis_of_variance():
+    d = np.random.default_rng(1).normal(size=(3, 5)) + np.array([[0.0], [1.0], [3.0]])
+    seed, example = d.mean(axis=1, keepdims=True), d.mean(axis=0, keepdims=True)
+    a, b = 5 * np.var(seed, ddof=1), 3 * np.var(example, ddof=1)
+    e = np.square(d - seed - example + d.mean()).sum() / (2 * 4)
+    assert a > e  # so that nothing is cut off at 0
+    assert paired_bootstrap(d, binary=False).standard_error == pytest.approx(np.sqrt((a + b - e) / 15), rel=1e-12)
+
+
 @pytest.mark.parametrize("seed_std", [0.05, 0.3])
 def test_the_variance_is_unbiased(seed_std):
     seeds, n = 3, 40
     difference = two_way(np.random.default_rng(2), seeds, n, seed_std=seed_std, datasets=4000)
     truth = seed_std**2 / seeds + 0.7**2 / n + 1 / (seeds * n)
     estimated = paired_bootstrap(difference, binary=False, resamples=100).standard_error**2
-    # The max(., 0) biases a little upwards where seeds hardly differ; the plain bootstrap would be off by -30% and +30%.
+    # The max(., 0) biases a little upwards where seeds hardly differ.
     assert truth * 0.95 < estimated.mean() < truth * 1.15
 
 
-def test_no_change_among_600_has_a_width_and_no_verdict_below_the_rule_of_three():
+def test_no_change_among_600_has_the_width_of_the_rule_of_three():
     for seeds in (1, 3):
         estimate = paired_bootstrap(np.zeros((seeds, 600), np.int8), binary=True)
         assert estimate.mean == 0 and estimate.p_value == 1
@@ -86,18 +95,22 @@ def test_no_change_among_600_has_a_width_and_no_verdict_below_the_rule_of_three(
 
 def test_everything_lost_stays_inside_the_range():
     estimate = paired_bootstrap(np.ones((1, 50), np.int8), binary=True)
-    assert estimate.mean == 1 and estimate.high == 1 and 0.85 < estimate.low < 1
+    assert estimate.mean == 1 and estimate.high == 1
+    assert 1 - 8 / 52 <= estimate.low <= 1 - 6 / 52  # three or four of the pseudo-example that was not observed
+
+
+def test_pseudo_examples_never_push_the_mean_out_of_its_interval():
+    changes = np.array(list(itertools.product((-1, 0, 1), repeat=5)), np.int8)[:, None]
+    estimate = paired_bootstrap(changes, binary=True, level=0.5)
+    assert (estimate.low <= estimate.mean).all() and (estimate.mean <= estimate.high).all()
 
 
 # Coverage
 
 
-@pytest.mark.parametrize("seeds", [1, 3, 5])
-@pytest.mark.parametrize("seed_std", [0.0, 0.05, 0.1])
+@pytest.mark.parametrize("seeds, seed_std", [(1, 0.0), (3, 0.0), (3, 0.05), (3, 0.1), (5, 0.0), (5, 0.1)])
 def test_coverage_with_seed_variance(seeds, seed_std):
-    """Seeds carry 0%, up to 25% and up to 60% of the variance of the mean."""
-    if seeds == 1 and seed_std:
-        pytest.skip("one seed says nothing about others")
+    """Seeds carry none, a sixth and almost half of the variance of the mean."""
     difference = two_way(np.random.default_rng(10), seeds, 200, seed_std=seed_std)
     estimate = paired_bootstrap(difference, binary=False, resamples=1000)
     assert BAND[0] <= coverage(estimate, 0) <= BAND[1]
@@ -152,7 +165,7 @@ def test_a_planted_interaction_of_correctness_is_recovered():
     a, b, together = (v.astype(np.int8) for v in (a, b, together))
     planted = interaction(together, a, b, binary=True, resamples=1000)
     assert BAND[0] <= coverage(planted, 0.1) <= 0.99
-    assert (planted.low > 0).mean() > 0.99 and abs(planted.mean.mean() - 0.1) < 0.002
+    assert (planted.low > 0).mean() > 0.95 and abs(planted.mean.mean() - 0.1) < 0.002
     additive = interaction(a + b, a, b, binary=True, resamples=1000)
     assert (additive.mean == 0).all() and (additive.low < 0).all() and (additive.high > 0).all()
 
@@ -165,6 +178,11 @@ def test_interaction_is_the_bootstrap_of_the_triple_difference_and_drops_what_is
     assert dataclasses.astuple(one) == dataclasses.astuple(other) and one.n_excluded == 1
     masked = interaction(ab, np.ma.masked_invalid(a), b, binary=False)
     assert dataclasses.astuple(masked) == dataclasses.astuple(one)
+
+
+def test_small_integers_do_not_overflow():
+    drop = np.full((1, 10), 100, np.int8)
+    assert interaction(-drop, drop, drop, binary=False).mean == -300
 
 
 # Exclusion, shapes, memory
@@ -182,8 +200,9 @@ def test_excluded_examples_are_as_if_they_had_never_been():
         alone = paired_bootstrap(data, binary=False, resamples=20_000)
         for name in ("mean", "standard_error", "p_value"):
             assert getattr(out, name)[i] == pytest.approx(getattr(alone, name), rel=1e-10), name
-        for name in ("low", "high"):
-            assert getattr(out, name)[i] == pytest.approx(getattr(alone, name), abs=0.1 * alone.standard_error), name
+        for name in ("low", "high"):  # from other resamples
+            tolerance = 0.03 * (alone.high - alone.low)
+            assert getattr(out, name)[i] == pytest.approx(getattr(alone, name), abs=tolerance), name
 
 
 @pytest.mark.parametrize("binary", [True, False])
@@ -217,8 +236,9 @@ def test_leading_axes_and_a_scenario_alone():
         assert getattr(alone, name) == pytest.approx(getattr(out, name)[1, 2], rel=1e-9), name
 
 
-def test_the_seed_decides():
-    difference = np.random.default_rng(32).normal(size=(2, 50))
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_seed_decides(seeds):
+    difference = np.random.default_rng(32).normal(size=(seeds, 50))
     bounds = [(e.low, e.high) for e in (paired_bootstrap(difference, binary=False, seed=s) for s in (0, 0, 1))]
     assert bounds[0] == bounds[1] != bounds[2]
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def columns():
     outputs[rng.random(M) < 0.1, 0] = np.nan
     clean[rng.random(M) < 0.02, 0] = np.inf
     sound = rng.random(M) > 0.1
-    rows = classification_responses(*map(jnp.asarray, (outputs, label.astype(np.int32), clean, sound)))
+    rows = jax.jit(classification_responses)(*map(jnp.asarray, (outputs, label.astype(np.int32), clean, sound)))
     return {name: np.asarray(column) for name, column in rows.items()} | {"label": label}
 
 
@@ -84,8 +85,9 @@ def test_merging_is_associative_and_commutative_and_has_a_zero(columns):
 def test_numbers_by_hand():
     rows = {name: np.array([1.0, 2.0, np.nan, np.nan]) for name in AVERAGED} | {
         "confidence": np.array([0.9, 0.6, np.nan, np.nan]), "label": np.array([0, 1, 1, 0]),
-        "prediction": np.array([0, 0, -1, -1]), "correct": np.array([True, False, False, False]),
-        "flipped": np.array([False, True, True, True]), "status": np.array([0, 0, 2, 1], np.int8)}
+        "prediction": np.array([0, 0, -1, -1]),
+        "correct": np.array([True, False, True, True]),  # no output: wrong and flipped, whatever it says
+        "flipped": np.array([False, True, False, False]), "status": np.array([0, 0, 2, 1], np.int8)}
     tally = Tally.of(rows, 2, bins=10)
     assert (tally.n, tally.n_nonfinite_input, tally.n_nonfinite_output) == (3, 1, 1)
     assert (tally.accuracy, tally.flip_rate, tally.nll) == (1 / 3, 2 / 3, 1.5)
@@ -93,7 +95,7 @@ def test_numbers_by_hand():
     assert tally.confusion.tolist() == [[1, 0], [1, 0]] and tally.unpredicted.tolist() == [0, 1]
     assert tally.prediction_distribution.tolist() == [1, 0]
     # The store's NULLs come back as masked entries.
-    masked = {name: np.ma.masked_invalid(column) if column.dtype.kind == "f" else column for name, column in rows.items()}
+    masked = {name: np.ma.masked_invalid(column) if name in AVERAGED else column for name, column in rows.items()}
     assert_same(Tally.of(masked, 2, bins=10), tally)
 
 

@@ -112,8 +112,8 @@ def normal(key: Any, shape: Sequence[int]) -> Float32[Array, "..."]:
 def poisson(key: Any, rate: Float[Array, "..."]) -> Int32[Array, "..."]:
     """Poisson counts, by inversion at a fixed cost: no loop, whatever the rate.
 
-    Because it inverts, counts under one key increase with the rate: a sweep over rates shares its random numbers, which a
-    rejection sampler does not. The draws differ from those of `jax.random.poisson`.
+    Because it inverts, counts under one key increase with the rate: a sweep over rates shares its random numbers, which
+    a rejection sampler does not. The draws differ from those of `jax.random.poisson`.
 
     Args:
       key: a typed Threefry key, scalar, or its two words, uint32 `[2]`.
@@ -128,7 +128,8 @@ def poisson(key: Any, rate: Float[Array, "..."]) -> Int32[Array, "..."]:
       ValueError, TypeError: as `bits`; TypeError if the rate is not floating.
 
     Reference:
-      Giles, "Algorithm 955: approximation of the inverse Poisson cumulative distribution function", ACM TOMS 42(1), 2016.
+      Giles, "Algorithm 955: approximation of the inverse Poisson cumulative distribution function", ACM Transactions on
+      Mathematical Software 42(1), 2016.
 
     Example:
       >>> poisson(jax.random.key(0), jnp.array([0.0, -1.0])).tolist()
@@ -145,7 +146,7 @@ def _draw(transform: Callable[..., Array], key: Any, shape: Sequence[int], *oper
     shape = tuple(int(n) for n in shape)
     size = math.prod(shape)
     if any(n < 0 for n in shape) or size >= 1 << 32:
-        raise ValueError(f"`shape`: got {shape}; lengths are not negative and a key addresses fewer than 2**32 elements")
+        raise ValueError(f"`shape`: got {shape}; lengths >= 0 and fewer than 2**32 elements are right")
     return _flat(transform, size, _words(key), *operands).reshape(shape)
 
 
@@ -173,7 +174,7 @@ def _flat(transform: Callable[..., Array], size: int, key: tuple[Array, Array], 
 
 
 def _outlined(function: Callable[..., Array]) -> Callable[..., Array]:
-    # Left to itself XLA fuses a draw into its consumer and loops over the consumer's last axis. Where that is 3 channels,
+    # Left to itself XLA fuses a draw into its consumer and loops over the consumer's last axis. Where that is 3 long,
     # LLVM's vectoriser may give up on a body this long, which costs a factor of 8. A call that is not inlined keeps the
     # loop flat. A compiler that does not know the attribute loses that speed and nothing else.
     def call(*operands: Any) -> Array:

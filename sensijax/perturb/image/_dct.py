@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-# Row u: the weights of samples 0..7 in coefficient u, times 2**13 * sqrt(8). The second half mirrors the first.
+# Row u: the weights of samples 0..3 in coefficient u, times 2**13 * sqrt(8). The other half of a row mirrors the first,
+# with its sign for even u and against it for odd u: so sums of mirrored samples make the even, differences the odd ones.
 _HALF = np.array([
     [8192, 8192, 8192, 8192],
     [11363, 9633, 6437, 2260],
@@ -24,7 +25,7 @@ _HALF = np.array([
     [4433, -10704, 10704, -4433],
     [2260, -6436, 9633, -11363],
 ], np.int32)
-_MATRIX = np.concatenate([_HALF, _HALF[:, ::-1] * np.array([1, -1] * 4, np.int32)[:, None]], axis=1)
+_EXACT = _HALF.astype(np.float32) / np.float32(2**13)
 
 
 @jax.custom_jvp
@@ -38,14 +39,13 @@ def dct(samples: Float[Array, "8 8 N"]) -> Float[Array, "8 8 N"]:
       float32 `[8, 8, N]`, whole numbers: 8 times the orthonormal coefficients (vertical, horizontal frequency, block). The
       derivative is that of the exact transform.
     """
-    rows = _descale(_product(_MATRIX, samples.astype(jnp.int32), 1), 11)
-    return _descale(_product(_MATRIX, rows, 0), 15).astype(samples.dtype)
+    rows = _descale(_analyse(_HALF, samples.astype(jnp.int32), 1), 11)
+    return _descale(_analyse(_HALF, rows, 0), 15).astype(samples.dtype)
 
 
 @dct.defjvp
 def _(primals, tangents):
-    exact = _MATRIX.astype(np.float32) / np.float32(2**13)
-    return dct(*primals), _product(exact, _product(exact, tangents[0], 1), 0)
+    return dct(*primals), _analyse(_EXACT, _analyse(_EXACT, tangents[0], 1), 0)
 
 
 @jax.custom_jvp
@@ -58,23 +58,37 @@ def inverse_dct(coefficients: Float[Array, "8 8 N"]) -> Float[Array, "8 8 N"]:
     Returns:
       float32 `[8, 8, N]`, whole numbers: row, column, block. The derivative is that of the exact transform.
     """
-    columns = _descale(_product(_MATRIX.T, coefficients.astype(jnp.int32), 0), 11)
-    return _descale(_product(_MATRIX.T, columns, 1), 18).astype(coefficients.dtype)
+    columns = _descale(_synthesise(_HALF, coefficients.astype(jnp.int32), 0), 11)
+    return _descale(_synthesise(_HALF, columns, 1), 18).astype(coefficients.dtype)
 
 
 @inverse_dct.defjvp
 def _(primals, tangents):
-    exact = _MATRIX.T.astype(np.float32) / np.float32(2**13 * 8**0.5)
-    return inverse_dct(*primals), _product(exact, _product(exact, tangents[0], 0), 1)
+    return inverse_dct(*primals), _synthesise(_EXACT, _synthesise(_EXACT, tangents[0], 0), 1) / 8
+
+
+def _analyse(half: np.ndarray, x: Array, axis: int) -> Array:
+    """`x` times the matrix along an axis: samples to coefficients."""
+    head, tail = _part(x, 0, 4, axis), jnp.flip(_part(x, 4, 8, axis), axis)
+    even, odd = _product(half[0::2], head + tail, axis), _product(half[1::2], head - tail, axis)
+    return jnp.stack([even, odd], axis=axis + 1).reshape(x.shape)
+
+
+def _synthesise(half: np.ndarray, x: Array, axis: int) -> Array:
+    """`x` times the transposed matrix along an axis: coefficients to samples."""
+    even = _product(half[0::2].T, jax.lax.slice_in_dim(x, 0, 8, 2, axis), axis)
+    odd = _product(half[1::2].T, jax.lax.slice_in_dim(x, 1, 8, 2, axis), axis)
+    return jnp.concatenate([even + odd, jnp.flip(even - odd, axis)], axis)
 
 
 def _product(matrix: np.ndarray, x: Array, axis: int) -> Array:
-    total = None
-    for k in range(8):
-        column = matrix[:, k].reshape([8 if a == axis else 1 for a in range(3)])
-        term = column * jax.lax.slice_in_dim(x, k, k + 1, axis=axis)
-        total = term if total is None else total + term
-    return total
+    shape = [4 if a == axis else 1 for a in range(3)]
+    first, *others = (matrix[:, k].reshape(shape) * _part(x, k, k + 1, axis) for k in range(4))
+    return sum(others, start=first)
+
+
+def _part(x: Array, start: int, end: int, axis: int) -> Array:
+    return jax.lax.slice_in_dim(x, start, end, axis=axis)
 
 
 def _descale(x: Array, bits: int) -> Array:

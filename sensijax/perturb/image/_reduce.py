@@ -1,18 +1,32 @@
-"""Sums whose order is written down."""
+"""Arithmetic whose rounding is written down, so that a row's bits do not depend on the rows beside it."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-def image_mean(x: Float[Array, "H W C"]) -> Float[Array, "1 1 C"]:
-    """The mean of each channel over the pixels, added in halves.
+def ordered_sum(x: Float[Array, "N ..."]) -> Float[Array, "..."]:
+    """The sum along the first axis, added in halves.
 
-    A compiler picks the order of a reduction by the shape of the whole batch, so its last bit would depend on how many
-    rows are computed together; additions of halves leave it no choice.
+    A compiler picks the order of a reduction by the shape of the whole batch, and with it the last bit; additions of halves
+    leave it no choice.
     """
+    while len(x) > 1:
+        half = len(x) // 2
+        x = jnp.concatenate([x[:half] + x[half : 2 * half], x[2 * half :]])
+    return x[0]
+
+
+def image_mean(x: Float[Array, "H W C"]) -> Float[Array, "1 1 C"]:
+    """The mean of each channel over the pixels."""
     count = x.shape[0] * x.shape[1]
-    total = x.reshape(count, x.shape[2])
-    while len(total) > 1:
-        half = len(total) // 2
-        total = jnp.concatenate([total[:half] + total[half : 2 * half], total[2 * half :]])
-    return total.reshape(1, 1, -1) / count
+    return ordered_sum(x.reshape(count, x.shape[2]))[None, None] / count
+
+
+def rounded(product: Float[Array, "..."]) -> Float[Array, "..."]:
+    """A product, rounded by itself before anything is added to it.
+
+    Otherwise a compiler may fuse the two into one rounding, or not, as the program around it happens to be laid out. It
+    costs the last bit of the mantissa. The derivative is that of the identity.
+    """
+    return jax.lax.reduce_precision(product, exponent_bits=8, mantissa_bits=22)

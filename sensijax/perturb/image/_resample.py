@@ -3,19 +3,20 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-
-def resample(x: Float[Array, "H W C"], places: Float[Array, "N"], axis: int) -> Array:
-    """Linear interpolation along one axis, at places in px (0 is the first pixel's centre)."""
-    low, high, share = _neighbours(places, x.shape[axis])
-    share = share[:, None, None] if axis == 0 else share[None, :, None]
-    below, above = jnp.take(x, low, axis=axis, mode="clip"), jnp.take(x, high, axis=axis, mode="clip")
-    return below + share * (above - below)
+from sensijax.perturb.image._reduce import rounded
 
 
-def resample2d(
-    x: Float[Array, "H W C"], rows: Float[Array, "N M"], columns: Float[Array, "N M"]
-) -> Float[Array, "N M C"]:
-    """Bilinear interpolation at places (row, column) in px (0 is the first pixel's centre)."""
+def resample(x: Float[Array, "H W C"], rows: Float[Array, "N #M"], columns: Float[Array, "#N M"]) -> Float[Array, "N M C"]:
+    """Bilinear interpolation at places (row, column) in px, where 0 is the first pixel's centre.
+
+    Args:
+      x: float32 `[H, W, C]`.
+      rows: float32 `[N, M]`, or `[N, 1]` where all columns share them.
+      columns: float32 `[N, M]`, or `[1, M]`.
+
+    Returns:
+      float32 `[N, M, C]`; the derivative with respect to places beyond the frame is zero.
+    """
     height, width, channels = x.shape
     top, bottom, down = _neighbours(rows, height)
     left, right, across = _neighbours(columns, width)
@@ -28,6 +29,15 @@ def resample2d(
 
     above, below = line(top), line(bottom)
     return above + down[..., None] * (below - above)
+
+
+def scaled(x: Float[Array, "H W C"], step: Float[Array, ""]) -> Float[Array, "H W C"]:
+    """The image about its centre, read in steps of `step` px: 1/2 enlarges it twofold, 2 shrinks it to half."""
+    centres = [(side - 1) / 2 for side in x.shape[:2]]
+    rows, columns = (
+        rounded((jnp.arange(side, dtype=x.dtype) - centre) * step) + centre for side, centre in zip(x.shape, centres)
+    )
+    return resample(x, rows[:, None], columns[None, :])
 
 
 def _neighbours(places: Array, count: int) -> tuple[Array, Array, Array]:

@@ -37,9 +37,12 @@ def weigh_symmetric(x: Float[Array, "H W C"], weights: Float[Array, "R"], axis: 
     reach = len(weights) - 1
     if mode is not None:
         x = jnp.pad(x, [(reach, reach) if a == axis else (0, 0) for a in range(3)], mode=mode)
-    length = x.shape[axis] - 2 * reach
-    total = weights[0] * shifted(x, axis, reach, length)
+    # As [H, W * C], with steps of C along W: a last axis of 3 keeps a CPU from computing several values at once.
+    height, width, channels = x.shape
+    x, step = x.reshape(height, width * channels), (1, channels)[axis]
+    length = x.shape[axis] - 2 * reach * step
+    total = weights[0] * shifted(x, axis, reach * step, length)
     for k in range(1, reach + 1):
-        pair = shifted(x, axis, reach - k, length) + shifted(x, axis, reach + k, length)
+        pair = shifted(x, axis, (reach - k) * step, length) + shifted(x, axis, (reach + k) * step, length)
         total = total + weights[k] * pair
-    return total
+    return total.reshape(-1, width if axis == 0 else width - 2 * reach, channels)

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from sensijax.core.struct import static
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
+from sensijax.perturb.image._reduce import ordered_sum
 from sensijax.perturb.image._scale import table_for
 from sensijax.perturb.image._window import gaussian_weights, shifted, weigh_symmetric
 
@@ -53,7 +54,7 @@ class GaussianBlur(Perturbation):
     def apply(self, key: Array, x: Array) -> Array:
         taps = np.arange(self.radius + 1, dtype=np.float32)
         weights = jnp.where(taps <= jnp.floor(4 * self.sigma + 0.5), gaussian_weights(self.sigma, taps), 0.0)
-        weights = weights / (2 * jnp.sum(weights) - weights[0])
+        weights = weights / (2 * ordered_sum(weights) - weights[0])
         for axis in (0, 1):
             x = weigh_symmetric(x, weights, axis, mode="edge")
         return jnp.clip(x, 0.0, 1.0)
@@ -109,7 +110,7 @@ class DefocusBlur(Perturbation):
     def apply(self, key: Array, x: Array) -> Array:
         taps = np.arange(3 if self.reach > 8 else 2, dtype=np.float32)
         weights = jnp.where((taps <= 1) | (self.radius > 8), gaussian_weights(self.alias_blur, taps), 0.0)
-        weights = weights / (2 * jnp.sum(weights) - weights[0])
+        weights = weights / (2 * ordered_sum(weights) - weights[0])
         height, width, _ = x.shape
         # Mirrored once for both steps: what the rim's smoothing needs beyond the frame is not what lies in it.
         margin = self.reach + len(taps) - 1
@@ -130,12 +131,12 @@ def _disk(x: Array, radius: Array, reach: int) -> Array:
         rows.append(row)
     rows = jnp.stack(rows)
     lines = np.arange(reach + 1, dtype=np.float32)
-    inside = (lines[:, None] ** 2 + lines**2 <= radius * radius).astype(x.dtype)
+    inside = (lines[:, None] ** 2 + lines[None, :] ** 2 <= radius * radius).astype(x.dtype)
     half_widths = jnp.sum(inside, axis=1).astype(jnp.int32) - 1
     total = shifted(rows[half_widths[0]], 0, reach, height)
     for offset in range(1, reach + 1):
         line = rows[jnp.maximum(half_widths[offset], 0)]
         pair = shifted(line, 0, reach - offset, height) + shifted(line, 0, reach + offset, height)
         total = total + jnp.where(half_widths[offset] >= 0, pair, 0.0)
-    both = jnp.where(lines > 0, np.float32(2), np.float32(1))
-    return total / jnp.sum(inside * both[:, None] * both)
+    both = np.where(lines > 0, np.float32(2), np.float32(1))
+    return total / jnp.sum(inside * (both[:, None] * both[None, :]))

@@ -1,5 +1,6 @@
 """Light and colour: what an exposure or a processing chain does to every pixel alike."""
 
+import functools
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
@@ -48,9 +49,11 @@ class Brightness(Perturbation):
         return self.shift == 0
 
     def apply(self, key: Array, x: Array) -> Array:
-        value = jnp.max(x, axis=2, keepdims=True)
+        channels = [x[..., c] for c in range(x.shape[2])]
+        value = functools.reduce(jnp.maximum, channels)
         raised = jnp.clip(value + self.shift, 0.0, 1.0)
-        return jnp.clip(raised - (value - x) * (raised / jnp.maximum(value, _FAINT)), 0.0, 1.0)
+        gain = raised / jnp.maximum(value, _FAINT)
+        return jnp.stack([jnp.clip(raised - (value - c) * gain, 0.0, 1.0) for c in channels], axis=-1)
 
 
 class Contrast(Perturbation):
@@ -137,10 +140,11 @@ class Saturate(Perturbation):
     def apply(self, key: Array, x: Array) -> Array:
         if x.shape[2] != 3:
             raise ArgumentError("x", f"shape {list(x.shape)}", "3 channels: a grey image has no saturation")
-        value = jnp.max(x, axis=2, keepdims=True)
-        chroma = value - jnp.min(x, axis=2, keepdims=True)
+        channels = [x[..., c] for c in range(3)]
+        value = functools.reduce(jnp.maximum, channels)
+        chroma = value - functools.reduce(jnp.minimum, channels)
         saturation = jnp.clip(self.factor * (chroma / jnp.maximum(value, _FAINT)) + self.shift, 0.0, 1.0)
         # How far each channel lies below the value, as a share of the chroma: the hue.
-        red = jnp.array([[[0.0, 1.0, 1.0]]], x.dtype)
-        hue = (value - x) / jnp.maximum(chroma, _FAINT) + jnp.maximum(1 - chroma / _FAINT, 0.0) * red
-        return jnp.clip(value - value * saturation * hue, 0.0, 1.0)
+        red, per_chroma = jnp.maximum(1 - chroma / _FAINT, 0.0), 1 / jnp.maximum(chroma, _FAINT)
+        hue = [(value - c) * per_chroma + red * below for c, below in zip(channels, (0.0, 1.0, 1.0), strict=True)]
+        return jnp.stack([jnp.clip(value - value * saturation * h, 0.0, 1.0) for h in hue], axis=-1)

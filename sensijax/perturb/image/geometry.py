@@ -9,7 +9,8 @@ from jaxtyping import Array, Float
 
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
-from sensijax.perturb.image._resample import resample, resample2d
+from sensijax.perturb.image._reduce import rounded
+from sensijax.perturb.image._resample import resample, scaled
 from sensijax.perturb.image._scale import table_for
 
 
@@ -48,8 +49,9 @@ class Rotation(Perturbation):
         cos, sin = jnp.cos(angle), jnp.sin(angle)
         rows = (jnp.arange(height, dtype=x.dtype) - (height - 1) / 2)[:, None]
         columns = (jnp.arange(width, dtype=x.dtype) - (width - 1) / 2)[None, :]
-        return jnp.clip(resample2d(
-            x, cos * rows - sin * columns + (height - 1) / 2, sin * rows + cos * columns + (width - 1) / 2), 0.0, 1.0)
+        down = rounded(cos * rows) - rounded(sin * columns) + (height - 1) / 2
+        across = rounded(sin * rows) + rounded(cos * columns) + (width - 1) / 2
+        return jnp.clip(resample(x, down, across), 0.0, 1.0)
 
 
 class Translation(Perturbation):
@@ -81,11 +83,11 @@ class Translation(Perturbation):
 
     def apply(self, key: Array, x: Array) -> Array:
         height, width, _ = x.shape
-        direction = jax.random.uniform(key, (), x.dtype, -math.pi, math.pi)
+        direction = jax.random.uniform(key, (), x.dtype) * (2 * math.pi)
         distance = self.fraction * min(height, width)
-        x = resample(x, jnp.arange(height, dtype=x.dtype) - distance * jnp.sin(direction), 0)
-        x = resample(x, jnp.arange(width, dtype=x.dtype) - distance * jnp.cos(direction), 1)
-        return jnp.clip(x, 0.0, 1.0)
+        rows = jnp.arange(height, dtype=x.dtype) - rounded(distance * jnp.sin(direction))
+        columns = jnp.arange(width, dtype=x.dtype) - rounded(distance * jnp.cos(direction))
+        return jnp.clip(resample(x, rows[:, None], columns[None, :]), 0.0, 1.0)
 
 
 class Scale(Perturbation):
@@ -116,10 +118,7 @@ class Scale(Perturbation):
 
     def apply(self, key: Array, x: Array) -> Array:
         step = jnp.where(_sign(key) > 0, self.ratio, 1 / self.ratio)
-        for axis in (0, 1):
-            centre = (x.shape[axis] - 1) / 2
-            x = resample(x, (jnp.arange(x.shape[axis], dtype=x.dtype) - centre) * step + centre, axis)
-        return jnp.clip(x, 0.0, 1.0)
+        return jnp.clip(scaled(x, step), 0.0, 1.0)
 
 
 def _sign(key: Array) -> Array:

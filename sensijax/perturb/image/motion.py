@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 from sensijax.core.struct import static
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
-from sensijax.perturb.image._resample import resample
+from sensijax.perturb.image._reduce import ordered_sum, rounded
+from sensijax.perturb.image._resample import scaled
 from sensijax.perturb.image._scale import table_for
 from sensijax.perturb.image._window import gaussian_weights
 
@@ -62,17 +63,18 @@ class MotionBlur(Perturbation):
         return (self.radius == 0) | (self.sigma == 0)
 
     def apply(self, key: Array, x: Array) -> Array:
-        angle = jax.random.uniform(key, (), x.dtype, -math.pi / 4, math.pi / 4)
+        angle = (jax.random.uniform(key, (), x.dtype) - 0.5) * (math.pi / 2)
         taps = np.arange(2 * self.reach + 1, dtype=np.float32)
         weights = jnp.where(taps <= 2 * jnp.ceil(self.radius), gaussian_weights(self.sigma, taps), 0.0)
-        weights = weights / jnp.sum(weights)
-        down = jnp.ceil(taps * jnp.sin(angle) - 0.5).astype(jnp.int32)
-        right = jnp.ceil(taps * jnp.cos(angle) - 0.5).astype(jnp.int32)
+        weights = weights / ordered_sum(weights)
+        down = jnp.ceil(rounded(taps * jnp.sin(angle)) - 0.5).astype(jnp.int32)
+        right = jnp.ceil(rounded(taps * jnp.cos(angle)) - 0.5).astype(jnp.int32)
         above, ahead = math.ceil(2 * self.reach * math.sin(math.pi / 4)), 2 * self.reach
         padded = jnp.pad(x, ((above, above), (0, ahead), (0, 0)), mode="edge")
-        total = weights[0] * x
+        total = rounded(weights[0] * x)
         for i in range(1, len(taps)):
-            total = total + weights[i] * jax.lax.dynamic_slice(padded, (above + down[i], right[i], 0), x.shape)
+            trail = jax.lax.dynamic_slice(padded, (above + down[i], right[i], 0), x.shape)
+            total = total + rounded(weights[i] * trail)
         return jnp.clip(total, 0.0, 1.0)
 
 
@@ -113,11 +115,6 @@ class ZoomBlur(Perturbation):
         steps = 16
         total = x
         for i in range(steps):
-            zoom = 1 + (self.zoom - 1) * (i / (steps - 1))
-            enlarged = x
-            for axis in (0, 1):
-                centre = (x.shape[axis] - 1) / 2
-                places = jnp.arange(x.shape[axis], dtype=x.dtype) - centre
-                enlarged = resample(enlarged, places / zoom + centre, axis)
-            total = total + enlarged
+            zoom = 1 + rounded((self.zoom - 1) * (i / (steps - 1)))
+            total = total + scaled(x, 1 / zoom)
         return jnp.clip(total / (steps + 1), 0.0, 1.0)

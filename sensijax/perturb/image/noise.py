@@ -44,8 +44,9 @@ class GaussianNoise(Perturbation):
         return self.std == 0
 
     def apply(self, key: Array, x: Array) -> Array:
-        noise = jax.random.normal(key, x.shape, x.dtype)
-        return jnp.clip(x + self.std * noise, 0.0, 1.0)
+        values = x.reshape(-1)  # a last axis of 3 keeps a CPU from computing several values at once
+        noise = jax.random.normal(key, values.shape, x.dtype)
+        return jnp.clip(values + self.std * noise, 0.0, 1.0).reshape(x.shape)
 
 
 class ShotNoise(Perturbation):
@@ -85,9 +86,9 @@ class ShotNoise(Perturbation):
 
     def apply(self, key: Array, x: Array) -> Array:
         gain = jnp.where(self.gain > 0, self.gain, 1.0)
-        light = jnp.maximum(x, 0.0) / gain
-        count = poisson_quantile(jax.random.uniform(key, x.shape, x.dtype), light)
-        return jnp.clip(count * gain, 0.0, 1.0)
+        light = jnp.maximum(x.reshape(-1), 0.0) / gain
+        count = poisson_quantile(jax.random.uniform(key, light.shape, x.dtype), light)
+        return jnp.clip(count * gain, 0.0, 1.0).reshape(x.shape)
 
 
 class ImpulseNoise(Perturbation):
@@ -124,8 +125,9 @@ class ImpulseNoise(Perturbation):
 
     def apply(self, key: Array, x: Array) -> Array:
         # One number says both whether (its distance from the ends) and what (which end), and nests over rates.
-        u = jax.random.uniform(key, x.shape, x.dtype)
-        return jnp.where(2 * u < self.rate, 0.0, jnp.where(2 * u >= 2 - self.rate, 1.0, x))
+        values = x.reshape(-1)
+        u = jax.random.uniform(key, values.shape, x.dtype)
+        return jnp.where(2 * u < self.rate, 0.0, jnp.where(2 * u >= 2 - self.rate, 1.0, values)).reshape(x.shape)
 
 
 class SpeckleNoise(Perturbation):
@@ -159,5 +161,6 @@ class SpeckleNoise(Perturbation):
         return self.std == 0
 
     def apply(self, key: Array, x: Array) -> Array:
-        noise = jax.random.normal(key, x.shape, x.dtype)
-        return jnp.clip(x + self.std * (x * noise), 0.0, 1.0)
+        values = x.reshape(-1)
+        noise = jax.random.normal(key, values.shape, x.dtype)
+        return jnp.clip(values + self.std * (values * noise), 0.0, 1.0).reshape(x.shape)

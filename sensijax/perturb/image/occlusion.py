@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from sensijax.core.struct import static
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
+from sensijax.perturb.image._reduce import rounded
 from sensijax.perturb.image._scale import table_for
 
 
@@ -46,10 +47,10 @@ class Occlusion(Perturbation):
 
     def apply(self, key: Array, x: Array) -> Array:
         height, width, _ = x.shape
-        side = self.fraction * min(height, width)
+        side = rounded(self.fraction * min(height, width))
         place = jax.random.uniform(key, (2,), x.dtype)
-        rows = _coverage(place[0] * (height - side), side, height)[:, None, None]
-        columns = _coverage(place[1] * (width - side), side, width)[None, :, None]
+        rows = _coverage(rounded(place[0] * (height - side)), side, height)[:, None, None]
+        columns = _coverage(rounded(place[1] * (width - side)), side, width)[None, :, None]
         return jnp.clip(x + rows * columns * (self.level - x), 0.0, 1.0)
 
 

@@ -1,0 +1,108 @@
+"""The report: gathers what the sections show and writes one HTML file, as a whole or not at all."""
+
+import os
+import pathlib
+import platform
+import uuid
+from typing import Any
+
+import jinja2
+
+from sensijax.campaign import Results
+from sensijax.core.errors import StoreError
+from sensijax.report import _numbers, _provenance, _sections, _tables, _words
+
+
+def write_report(results: Results, path: str | os.PathLike | None = None) -> pathlib.Path:
+    """Writes the report of a campaign: one HTML file that needs no network, no script and no other file.
+
+    It says in plain words what hurts the model, what it withstands and what is open, then shows the numbers behind it, where
+    they come from and what they do not show. The same results give the same bytes. The file appears as a whole or not
+    at all: a reader never sees half a report.
+
+    Args:
+      results: of a finished or an unfinished run; an unfinished one is reported on with a banner.
+      path: the file to write; `report.html` in the campaign's folder unless given.
+
+    Returns:
+      The path.
+
+    Raises:
+      StoreError: if the file cannot be written, or the clean baseline is not finished.
+
+    Example:
+      >>> write_report(Results.open("runs/digits"))   # doctest: +SKIP
+      PosixPath('runs/digits/report.html')
+    """
+    path = pathlib.Path(results.folder / "report.html" if path is None else path)
+    html = _template().render(_content(results))
+    # Named as the store names its own, so that a killed writer's leftover is cleared away with the others.
+    temporary = path.parent / f".tmp {platform.node()} {os.getpid()} {uuid.uuid4().hex}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(html, encoding="utf-8")
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {path}: {error.strerror or error}; choose another path for the report"
+        ) from error
+    return path
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _content(results: Results) -> dict[str, Any]:
+    manifest = results.manifest
+    units = _numbers.ACCURACY if results.metric == "accuracy" else _numbers.R2
+    scenarios, stages, interactions = results.scenarios(), _tables.stage_table(results), results.interactions()
+    confidence = _tables.confidence_table(results, list(stages.stage))
+    perturbed = scenarios[scenarios.scenario != "clean"]
+    drawn = sum(len(manifest["scenarios"][name]["seeds"]) > 1 for name in perturbed.scenario)
+    return {
+        "m": manifest,
+        "u": units,
+        "classification": results.metric == "accuracy",
+        "tested": _words.tested(manifest, results.completeness.rows, len(scenarios)),
+        "banners": _words.banners(
+            results.completeness,
+            len(scenarios),
+            len(manifest["scenarios"]),
+            int(scenarios.nonfinite_inputs.iloc[0]),
+            manifest["data"]["examples"],
+        ),
+        "headline": _words.headline(scenarios, stages, interactions, confidence, manifest["tolerance"], units),
+        "tiles": _sections.tiles(results, perturbed, units),
+        "tolerance": units.tolerance(manifest["tolerance"]),
+        "ranking": _sections.ranking(results, stages, units),
+        "curves": _sections.curves(results, stages, units),
+        "cut": results.metric == "r2" and scenarios.r2.min() < _sections.LEAST_R2,
+        "pairs": _sections.pairs(results, interactions, units),
+        "modes": [_sections.mode(results, name, units) for name in _tables.worst_scenarios(results, stages)]
+        if results.metric == "accuracy"
+        else [],
+        "groups": _sections.groups(results, stages, units),
+        "confidence": _sections.confidence(results, confidence, units),
+        "outputs": _sections.outputs(results, stages) if results.metric == "r2" else [],
+        "speed": _provenance.speed(results.statistics()),
+        "runs": len(results.statistics()),
+        "robustness": _sections.robustness(results, stages, units),
+        "full": _sections.full_table(scenarios, units),
+        "left_out": max(0, len(scenarios) - _sections.MOST_ROWS),
+        "provenance": _provenance.facts(results),
+        "folder": results.folder.resolve().name,
+        "commands": _provenance.commands(results, stages),
+        "limitations": _words.limitations(manifest, len(perturbed), len(interactions), drawn),
+    }

@@ -1,0 +1,28 @@
+"""Run by test_kill.py in a process of its own, to be killed: python _killed.py FOLDER LOG."""
+
+import sys
+
+import jax
+import numpy as np
+
+import sensijax as sj
+from sensijax.perturb import image
+
+SIDE, EXAMPLES = 16, 256
+
+
+def campaign() -> sj.Campaign:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 1, (EXAMPLES, SIDE, SIDE, 1)).astype(np.float32)
+    weight = rng.normal(size=(SIDE * SIDE, 4)).astype(np.float32)
+    model = sj.Model(lambda w, x: jax.nn.tanh(x.reshape(len(x), -1) @ w) * 3, weight, name="random")
+    stages = {"noise": sj.sweep(image.GaussianNoise, severity=np.linspace(0, 5, 101)), "blur": sj.sweep(image.GaussianBlur, severity=np.linspace(0, 5, 101)),
+              "impulse": sj.sweep(image.ImpulseNoise, severity=np.linspace(0, 5, 101))}
+    return sj.Campaign(model, sj.Dataset(x, rng.integers(0, 4, EXAMPLES)), stages, design=sj.design.pairs(at=3), seeds=8, name="killed")
+
+
+if __name__ == "__main__":
+    folder, log = sys.argv[1:]
+    sj.enable_compile_cache(f"{log}.xla")
+    with open(log, "a", buffering=1) as lines:
+        sj.run(campaign(), folder, progress=lambda p: lines.write(f"{p.phase} {p.computed}\n"))

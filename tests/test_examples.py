@@ -1,0 +1,34 @@
+"""The examples run as a reader would run them, and say what they promise."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PROMISED = {
+    "digits_cnn": (r"clean accuracy 0\.9\d", r"rotation", r"interaction", r"report: .*report\.html"),
+    "own_perturbation": (r"stroke", r"derivative: [\d.]+ \(finite difference: [\d.]+", r"from its store"),
+    "regression_tabular": (r"least-squares: clean R\^2 0\.9\d", r"ridge: clean R\^2 0\.9\d", r"p_holm"),
+}
+
+
+def test_every_example_is_tested():
+    assert {path.stem for path in (ROOT / "examples").glob("*.py")} == set(PROMISED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PROMISED)
+def test_example_runs(name, tmp_path):
+    cache = pathlib.Path(tempfile.gettempdir()) / "sensijax-test-cache" / "home"
+    done = subprocess.run(
+        [sys.executable, f"examples/{name}.py", "--out", str(tmp_path / "run")], cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    for pattern in PROMISED[name]:
+        assert re.search(pattern, done.stdout), f"{pattern} is not in what {name} prints:\n{done.stdout}"
+    assert list((tmp_path / "run").rglob("*.parquet"))
