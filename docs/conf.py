@@ -11,7 +11,7 @@ from docutils.parsers.rst import Directive
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ["COLUMNS"] = "100"  # the width of argparse's help
+os.environ["COLUMNS"] = "90"  # the width of argparse's help
 
 import sensijax  # noqa: E402 - after the path is set
 
@@ -24,7 +24,6 @@ exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "sensijax"
 
-myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3
 
 default_role = "code"  # docstrings are written with single backticks
@@ -45,13 +44,17 @@ class CommandLine(Directive):
 
         top = parser()
         (commands,) = (action.choices for action in top._actions if isinstance(action.choices, dict))
-        found: list[nodes.Node] = [nodes.literal_block(text=top.format_help())]
+        found: list[nodes.Node] = [_literal(top.format_help())]
         for name, command in commands.items():
             section = nodes.section(ids=[f"sensijax-{name}"])
             section += nodes.title(text=f"sensijax {name}")
-            section += nodes.literal_block(text=command.format_help())
+            section += _literal(command.format_help())
             found.append(section)
         return found
+
+
+def _literal(text: str) -> nodes.literal_block:
+    return nodes.literal_block(text, text, language="text")
 
 
 class Kinds(Directive):
@@ -78,7 +81,15 @@ def escape(app, what, name, obj, options, lines) -> None:
             lines[i] = "".join(parts)
 
 
+def join(app, what, name, obj, options, lines) -> None:
+    """`low, high: ...` is one entry for two attributes, where Sphinx would take the first for a type."""
+    for i, line in enumerate(lines):
+        if match := re.match(r":ivar ((?:\w+, )+\w+):", line):
+            lines[i] = line.replace(match[1], match[1].replace(" ", ""), 1)
+
+
 def setup(app) -> None:
     app.add_directive("command-line", CommandLine)
     app.add_directive("kinds", Kinds)
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon adds markup of its own
+    app.connect("autodoc-process-docstring", join, priority=600)

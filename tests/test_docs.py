@@ -8,6 +8,7 @@ import tomllib
 
 import pytest
 
+from sensijax import demo
 from sensijax.campaign import RunStatistics
 from sensijax.cli import parser
 
@@ -49,9 +50,11 @@ def test_every_room_has_a_line_in_the_readme(rooms):
 def test_store_layout_is_that_of_the_store():
     import sensijax.campaign._store as store
 
-    documented = (ROOT / "docs/architecture.md").read_text().split("## The store")[1]
-    for name in re.findall(r"^    (\S+?)(?:/|\s)", store.__doc__, re.MULTILINE):
-        assert name in documented
+    (block,) = [text for _, text in FENCE.findall((ROOT / "docs/architecture.md").read_text()) if "campaign.json" in text]
+    names = set(re.findall(r"^    (\S+)", store.__doc__, re.MULTILINE))
+    assert len(names) >= 8
+    # The command line and the report add theirs.
+    assert set(re.findall(r"^(\S+?),? ", block, re.MULTILINE)) == names | {"spec.toml", "report.html"}
 
 
 def test_every_speed_number_is_a_field():
@@ -82,6 +85,12 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)", FENCE.sub("", page.read_text())):
         if "://" not in target:
             assert (page.parent / target).exists(), target
+
+
+def test_cells_of_the_demonstration_exist():
+    ids = set(demo.data().ids.tolist())
+    for page in PAGES:
+        assert {int(i) for i in re.findall(r"fog@3:0:(\d+)", page.read_text())} <= ids
 
 
 def exists(name: str) -> bool:

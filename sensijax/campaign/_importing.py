@@ -33,7 +33,8 @@ def import_target(target: str, folder: pathlib.Path) -> Any:
             if error.name and module_name.split(".")[0] == error.name.split(".")[0]:
                 raise ImportFault(f"a module that can be imported; there is no {module_name}.py in {folder.resolve()} "
                                   "and none is installed") from error
-            raise ImportFault(f"a module that can be imported; {module_name} needs {error.name}, which is not installed") from error
+            raise ImportFault(f"a module that can be imported; {module_name} needs {error.name}, "
+                              "which is not installed") from error
         except Exception as error:
             raise ImportFault(f"a module that can be imported; it fails: {failure(error, folder)}") from error
     try:
@@ -55,7 +56,7 @@ def failure(error: BaseException, folder: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def beside(folder: pathlib.Path) -> Iterator[None]:
-    """Lets modules beside the spec be imported, and a module of the same name beside another spec not be mistaken for one."""
+    """Lets modules beside the spec be imported; one of the same name beside another spec is not mistaken for them."""
     folder = folder.resolve()
     for name, module in list(sys.modules.items()):
         if getattr(module, _MARK, folder) != folder:

@@ -14,7 +14,7 @@ from rich.logging import RichHandler
 
 from sensijax.cli import BAD_INPUT, FOUND, INCOMPLETE, IO_ERROR, OK
 from sensijax.cli._progress import shown_progress
-from sensijax.cli._tables import damage_table, facts_table, frame_table, interaction_table
+from sensijax.cli._tables import MAX_ROWS, damage_table, facts_table, frame_table, interaction_table
 from sensijax.core.errors import ArgumentError, CampaignError, StoreError
 
 out = Console()
@@ -264,6 +264,8 @@ def _print_frame(frame, csv: bool) -> None:  # noqa: ANN001 - a DataFrame
         frame.to_csv(sys.stdout, index=False)
     else:
         out.print(frame_table(frame))
+        rows = f"{len(frame):,} row{'' if len(frame) == 1 else 's'}"
+        out.print(rows + (f", the first {MAX_ROWS} shown; --csv prints all" if len(frame) > MAX_ROWS else ""), highlight=False)
 
 
 def _make(folder: pathlib.Path) -> None:

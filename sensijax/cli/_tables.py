@@ -23,10 +23,10 @@ def facts_table(facts: Mapping[str, Any]) -> Table:
 
 
 def frame_table(frame: Any) -> Table:
-    """A DataFrame; numbers to six digits, at most 200 rows (the rest is counted)."""
-    table = Table(box=box.SIMPLE_HEAD, caption=f"{len(frame):,} rows" + (f", the first {MAX_ROWS} shown; --csv prints all" if len(frame) > MAX_ROWS else ""))
+    """A DataFrame; numbers to six digits, at most 200 rows."""
+    table = Table(box=box.SIMPLE_HEAD)
     for name in frame.columns:
-        table.add_column(str(name), justify="right" if frame[name].dtype.kind in "iuf" else "left", overflow="fold")
+        table.add_column(Text(str(name)), justify="right" if frame[name].dtype.kind in "iuf" else "left", overflow="fold")
     for row in frame.head(MAX_ROWS).itertuples(index=False):
         table.add_row(*(Text(f"{v:.6g}" if isinstance(v, float) else str(v)) for v in row))
     return table

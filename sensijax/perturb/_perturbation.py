@@ -135,8 +135,9 @@ def interpolate(severity: Any, table: tuple[float, ...]) -> Float[Array, "..."]:
     severity = jnp.asarray(severity, jnp.float32)
     values = jnp.asarray(table, jnp.float32)
     low = jnp.clip(jnp.floor(severity), 0, top).astype(jnp.int32)
-    high = jnp.minimum(low + 1, top)
-    return values[low] + (severity - low.astype(jnp.float32)) * (values[high] - values[low])
+    # At the top the slope is that of the last step, so that the derivative there is not zero.
+    start = jnp.minimum(low, top - 1)
+    return values[low] + (severity - low.astype(jnp.float32)) * (values[start + 1] - values[start])
 
 
 def check_severity(severity: Any, top: float = 5) -> None:

@@ -1,7 +1,7 @@
 """The report's figures: SVG that can stand beside other SVG in one HTML document.
 
-Matplotlib's `Figure` is used without pyplot, so nothing global is drawn on. What it writes is cut down to what a browser
-needs: text stays text, ids are unique over the document, and nothing depends on the time or the machine.
+Matplotlib's `Figure` is used without pyplot, so nothing global is drawn on. What it writes is cut down to what a
+browser needs: text stays text, ids are unique over the document, and nothing depends on the time or the machine.
 """
 
 import math
@@ -62,7 +62,8 @@ def curve(
     name: str,
     label: str,
 ) -> Markup:
-    """One stage's panel: score against setting, the loss's interval as a band below the clean score, verdicts as markers.
+    """One stage's panel: score against setting, the loss's interval as a band below the clean score, verdicts as
+    markers.
 
     Args:
       points: columns x, score, low, high (bounds of the score), verdict; the clean point has the verdict "".

@@ -16,9 +16,9 @@ from sensijax.report import _numbers, _provenance, _sections, _tables, _words
 def write_report(results: Results, path: str | os.PathLike | None = None) -> pathlib.Path:
     """Writes the report of a campaign: one HTML file that needs no network, no script and no other file.
 
-    It says in plain words what hurts the model, what it withstands and what is open, then shows the numbers behind it, where
-    they come from and what they do not show. The same results give the same bytes. The file appears as a whole or not
-    at all: a reader never sees half a report.
+    It says in plain words what hurts the model, what it withstands and what is open, then shows the numbers behind
+    it, where they come from and what they do not show. The same results give the same bytes. The file appears as a
+    whole or not at all: a reader never sees half a report.
 
     Args:
       results: of a finished or an unfinished run; an unfinished one is reported on with a banner.

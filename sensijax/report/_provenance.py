@@ -12,6 +12,7 @@ from sensijax.report import _numbers
 
 
 def facts(results: Results) -> dict[str, Any]:
+    """What identifies the run: its parts, its environments and its stages."""
     manifest, runs = results.manifest, results.statistics()
     finished = [datetime.fromtimestamp(run["finished_at"], UTC).strftime("%Y-%m-%d %H:%M UTC") for run in runs]
     seeds = [str(seed) for seed in manifest["seeds"]]
@@ -23,7 +24,8 @@ def facts(results: Results) -> dict[str, Any]:
         ("Model digest (parameters)", manifest["model"]["digest"]),
         (
             "Data",
-            f"{manifest['data']['name']}: {manifest['data']['examples']:,} examples of shape {manifest['data']['shape']}",
+            f"{manifest['data']['name']}: {manifest['data']['examples']:,} examples of shape "
+            f"{manifest['data']['shape']}",
         ),
         ("Data digest", manifest["data"]["digest"]),
         ("Design", manifest["design"]),

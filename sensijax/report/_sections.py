@@ -19,6 +19,7 @@ _MOST_GROUPS, _MOST_CLASSES, _MOST_PAIRS = 14, 6, 10
 
 
 def tiles(results: Results, perturbed: pd.DataFrame, units: _numbers.Units) -> list[tuple[str, str, str, str]]:
+    """The four numbers at the top: (title, value, what is below it, verdict)."""
     score, low, high = results.baseline()
     found = [(f"Clean {units.score_name}", units.score(score), f"{units.interval(low, high)}", "")]
     for verdict, meaning in (
@@ -33,6 +34,7 @@ def tiles(results: Results, perturbed: pd.DataFrame, units: _numbers.Units) -> l
 
 
 def ranking(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> list[dict[str, Any]]:
+    """The rows of the ranked table."""
     tolerance = results.manifest["tolerance"]
     scale = _scale(stages, tolerance)
     rows = []
@@ -74,6 +76,7 @@ def _scale(stages: pd.DataFrame, tolerance: float) -> tuple[float, float]:
 
 
 def curves(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> list[dict[str, Any]]:
+    """A panel for each stage that ran alone."""
     manifest, clean = results.manifest, results.scenarios()[results.metric].iloc[0]
     points = {stage: _tables.curve_points(results, stage) for stage in stages.stage}
     if not points:
@@ -116,6 +119,7 @@ def curves(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> lis
 
 
 def pairs(results: Results, interactions: pd.DataFrame, units: _numbers.Units) -> dict[str, Any] | None:
+    """The heatmap and the strongest interactions; None if no pair can be measured."""
     significant = _words.significant(interactions) if len(interactions) else pd.Series(dtype=bool)
     matrices = _tables.pair_matrices(interactions, significant, list(results.manifest["stages"]))
     if matrices is None:
@@ -137,7 +141,8 @@ def pairs(results: Results, interactions: pd.DataFrame, units: _numbers.Units) -
             units=units,
             name="pairs",
             label=(
-                f"Matrix of {len(interactions)} pairs of {len(names)} stages; the table below lists the strongest interactions"
+                f"Matrix of {len(interactions)} pairs of {len(names)} stages; the table below lists the strongest "
+                f"interactions"
             ),
         ),
         "rows": [
@@ -167,6 +172,7 @@ def pairs(results: Results, interactions: pd.DataFrame, units: _numbers.Units) -
 
 
 def mode(results: Results, scenario: str, units: _numbers.Units) -> dict[str, Any]:
+    """How one scenario goes wrong: confusions, and the classes named more or less often."""
     shift = results.distribution_shift(scenario)
     fact = results.scenarios().set_index("scenario").loc[scenario]
     change = np.nan_to_num(shift.change)
@@ -201,6 +207,7 @@ def mode(results: Results, scenario: str, units: _numbers.Units) -> dict[str, An
 
 
 def groups(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> dict[str, Any] | None:
+    """The groups under the worst stage at the middle of its settings; None if no stage ran alone."""
     if results.metric != "accuracy" or stages.empty:
         return None
     scenario = _tables.middle(results, stages.stage.iloc[0])
@@ -210,15 +217,7 @@ def groups(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> dic
         worst = ranked.iloc[0]
         name = _class(results, int(worst.value)) if worst.group == "label" else worst.value
         kind = "the class" if worst.group == "label" else worst.group
-        sentence = (
-            f"Lowest is {kind} {name}: right {units.score(worst.accuracy)} of the time ({units.interval(worst.low, worst.high)}), "
-            f"against {units.score(scenario.accuracy)} overall. "
-            + (
-                "Its whole interval lies below the overall accuracy."
-                if below
-                else "Its interval reaches the overall accuracy, so this may be chance."
-            )
-        )
+        sentence = _words.lowest_group(f"{kind} {name}", worst, scenario.accuracy, units)
     else:
         sentence = "Every group has fewer than 10 examples: too few to rank."
     return {
@@ -251,6 +250,7 @@ def groups(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> dic
 
 
 def confidence(results: Results, table: pd.DataFrame, units: _numbers.Units) -> dict[str, Any] | None:
+    """Confidence beside accuracy, and two reliability diagrams; None for a regression."""
     if table.empty:
         return None
     worst = table.loc[table.accuracy.idxmin()]
@@ -291,6 +291,7 @@ def confidence(results: Results, table: pd.DataFrame, units: _numbers.Units) -> 
 
 
 def outputs(results: Results, stages: pd.DataFrame) -> list[dict[str, Any]]:
+    """A regression's errors and shifts, clean and under each stage at its strongest."""
     clean = results.scenarios().iloc[0]
     rows = [clean, *(row for stage in stages.stage if (row := _tables.strongest(results, stage)) is not None)]
     return [
@@ -306,19 +307,23 @@ def outputs(results: Results, stages: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def robustness(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> str:
+    """Robustness beside speed, in two sentences."""
     runs = results.statistics()
     if not runs or stages.empty:
         return ""
     score, low, high = results.baseline()
     kept = float(stages.mean_drop.mean())
     return (
-        f"Robustness beside speed: this model scores {units.score(score)} on clean inputs ({units.interval(low, high)}) and loses "
+        f"Robustness beside speed: this model scores {units.score(score)} on clean inputs "
+        f"({units.interval(low, high)}) and loses "
         f"{units.number(kept)}{units.long} averaged over its {_numbers.count(len(stages), 'stage')}. "
-        f"On {runs[-1]['device']}, {runs[-1]['rows_per_second']:,.0f} perturbed inputs were judged per second, perturbation included."
+        f"On {runs[-1]['device']}, {runs[-1]['rows_per_second']:,.0f} perturbed inputs were judged per second, "
+        f"perturbation included."
     )
 
 
 def full_table(scenarios: pd.DataFrame, units: _numbers.Units) -> dict[str, Any]:
+    """Every scenario with every number."""
     extra = [
         ("flip_rate", "flips", _numbers.percent),
         ("nll", "NLL", _numbers.fixed),
@@ -339,7 +344,7 @@ def full_table(scenarios: pd.DataFrame, units: _numbers.Units) -> dict[str, Any]
                 row.scenario,
                 units.score(row[metric]),
                 units.number(row["drop"]),
-                units.interval(row.low, row.high),
+                "–" if row.scenario == "clean" else units.interval(row.low, row.high),
                 _numbers.p_value(row.p_holm),
                 row.verdict,
                 *(written(row[column]) for column, _, written in extra),

@@ -20,7 +20,8 @@ def planned(manifest: dict[str, Any], stage: str) -> dict[str, float]:
 
 
 def identity(manifest: dict[str, Any], stage: str) -> float:
-    """Where on a stage's axis nothing happens: the value of its sweep that is no scenario of its own; 0 if that is not clear."""
+    """Where on a stage's axis nothing happens: the value of its sweep that is no scenario of its own; 0 if that is
+    not clear."""
     values = set(manifest["stages"][stage]["values"]) - set(planned(manifest, stage).values())
     return values.pop() if len(values) == 1 else 0.0
 
@@ -76,7 +77,8 @@ def singles(results: Results, stage: str) -> pd.DataFrame:
 
 
 def strongest(results: Results, stage: str) -> pd.Series | None:
-    """A stage's finished scenario at the highest severity (on another axis: with the largest loss); None if there is none."""
+    """A stage's finished scenario at the highest severity (on another axis: with the largest loss); None if there is
+    none."""
     alone = singles(results, stage)
     if alone.empty:
         return None
@@ -115,9 +117,9 @@ def confidence_table(results: Results, stages: list[str]) -> pd.DataFrame:
     """Confidence against accuracy: clean, then each stage at its strongest.
 
     Returns:
-      Columns: where, scenario, accuracy, confidence, ece, and the gap confidence - accuracy with its 95 % interval (low,
-      high) over examples and seeds; empty for a regression. Rows whose output is not finite have no confidence: an
-      example with one is left out of the gap.
+      Columns: where, scenario, accuracy, confidence, ece, and the gap confidence - accuracy with its 95 % interval
+      (low, high) over examples and seeds; empty for a regression. Rows whose output is not finite have no confidence:
+      an example with one is left out of the gap.
     """
     columns = ["where", "scenario", "accuracy", "confidence", "ece", "gap", "low", "high"]
     if results.metric != "accuracy":

@@ -103,7 +103,8 @@ def worst_scenario(perturbed: pd.DataFrame, units: Units) -> Sentence:
         )
     return (
         f"The largest loss observed is {_loss(worst['drop'], worst.low, worst.high, units)}.",
-        f"The scenario is {worst.scenario}. It was picked out of {count(len(perturbed), 'scenario')}, which exaggerates its loss.",
+        f"The scenario is {worst.scenario}. It was picked out of {count(len(perturbed), 'scenario')}, which "
+        f"exaggerates its loss.",
     )
 
 
@@ -126,12 +127,14 @@ def breaks(stages: pd.DataFrame, tolerance: float, units: Units) -> Sentence | N
     infinite = ", or outputs are not finite," if broken.nonfinite.any() else ""
     return (
         lead,
-        f"The whole interval of the loss lies above the tolerance of {units.tolerance(tolerance)}{infinite} under {listed(who, 8)}.",
+        f"The whole interval of the loss lies above the tolerance of {units.tolerance(tolerance)}{infinite} under "
+        f"{listed(who, 8)}.",
     )
 
 
 def withstands(stages: pd.DataFrame, tolerance: float, units: Units) -> Sentence | None:
-    """The stages of which every planned setting is finished and robust; and those that are neither broken nor withstood."""
+    """The stages of which every planned setting is finished and robust; and those that are neither broken nor
+    withstood."""
     if stages.empty:
         return None
     held = stages[(stages.robust == stages.settings) & (stages.settings > 0)]
@@ -170,7 +173,8 @@ def undecided(perturbed: pd.DataFrame, tolerance: float, units: Units) -> Senten
         )
     return (
         f"{open_:,} of {count(len(perturbed), 'scenario')} {'is' if open_ == 1 else 'are'} undecided.",
-        f"The tolerance of {units.tolerance(tolerance)} lies within the interval of the loss. More examples (and seeds, where a stage "
+        f"The tolerance of {units.tolerance(tolerance)} lies within the interval of the loss. More examples (and "
+        f"seeds, where a stage "
         "draws at random) would narrow it.",
     )
 
@@ -192,7 +196,8 @@ def together(interactions: pd.DataFrame, units: Units) -> Sentence | None:
     return (
         f"{len(clear)} of {pairs} {'does' if len(clear) == 1 else 'do'} not simply add up.",
         f"{'' if len(clear) == 1 else 'Most of all '}{top['first']} followed by {top['second']}: together they cost "
-        f"{_loss(abs(top.interaction), low, high, units)} {'more' if more else 'less'} than the sum of what each costs alone "
+        f"{_loss(abs(top.interaction), low, high, units)} {'more' if more else 'less'} than the sum of what each "
+        f"costs alone "
         "(significant after Holm's correction).",
     )
 
@@ -215,7 +220,8 @@ def nonfinite(perturbed: pd.DataFrame) -> Sentence | None:
 
 
 def overconfident(confidence: pd.DataFrame, tolerance: float, units: Units) -> Sentence | None:
-    """Whether the model still trusts itself where it is least accurate; said if the excess is above the tolerance for certain.
+    """Whether the model still trusts itself where it is least accurate; said if the excess is above the tolerance for
+    certain.
 
     Args:
       confidence: columns where, accuracy, confidence, gap (confidence - accuracy) with its interval (low, high).
@@ -236,14 +242,29 @@ def overconfident(confidence: pd.DataFrame, tolerance: float, units: Units) -> S
     )
 
 
+def lowest_group(name: str, group: Any, overall: float, units: Units) -> str:
+    """The group with the lowest accuracy, and whether its interval lies below that of all (accuracy, low, high)."""
+    certain = (
+        "Its whole interval lies below the overall accuracy."
+        if group.high < overall
+        else "Its interval reaches the overall accuracy, so this may be chance."
+    )
+    return (
+        f"Lowest is {name}: right {units.score(group.accuracy)} of the time "
+        f"({units.interval(group.low, group.high)}), against {units.score(overall)} overall. {certain}"
+    )
+
+
 def tested(manifest: dict, rows: int, scenarios: int) -> tuple[str, str]:
     """Two sentences on what was tested."""
     n_stages, seeds = len(manifest["stages"]), len(manifest["seeds"])
     classes = manifest["model"]["outputs"]
     kind = f"classifier of {classes} classes" if manifest["task"] == "classification" else "regression"
     return (
-        f"The model “{manifest['model']['name']}” ({kind}) was tested on {count(manifest['data']['examples'], 'example')} of "
-        f"“{manifest['data']['name']}”, clean and under {count(n_stages, 'stage')} of perturbation: {listed(list(manifest['stages']), 12)}.",
+        f"The model “{manifest['model']['name']}” ({kind}) was tested on "
+        f"{count(manifest['data']['examples'], 'example')} of "
+        f"“{manifest['data']['name']}”, clean and under {count(n_stages, 'stage')} of perturbation: "
+        f"{listed(list(manifest['stages']), 12)}.",
         f"{count(scenarios, 'scenario')} (the clean baseline is one) with {count(seeds, 'seed')} of random draws make "
         f"{count(rows, 'judged input')}.",
     )
@@ -258,7 +279,8 @@ def banners(completeness, finished: int, planned: int, nonfinite_inputs: int, ex
                 "alarm",
                 f"This run is not complete: {finished:,} of {count(planned, 'scenario')} and "
                 f"{completeness.tiles:,} of {count(completeness.tiles_total, 'tile')} are finished "
-                f"({completeness.rows:,} of {count(completeness.rows_total, 'row')}). Everything below speaks of finished "
+                f"({completeness.rows:,} of {count(completeness.rows_total, 'row')}). Everything below speaks of "
+                f"finished "
                 "scenarios only; running the campaign again computes the rest.",
             )
         )
@@ -267,7 +289,8 @@ def banners(completeness, finished: int, planned: int, nonfinite_inputs: int, ex
             (
                 "alarm",
                 f"{count(len(completeness.damaged), 'part')} of the results did not match "
-                f"{'its' if len(completeness.damaged) == 1 else 'their'} digest and {_were(completeness.damaged)} moved to quarantine.",
+                f"{'its' if len(completeness.damaged) == 1 else 'their'} digest and {_were(completeness.damaged)} "
+                f"moved to quarantine.",
             )
         )
     if completeness.conflicts:
@@ -291,7 +314,8 @@ def banners(completeness, finished: int, planned: int, nonfinite_inputs: int, ex
         found.append(
             (
                 "note",
-                f"The folder also holds {count(completeness.stale, 'tile')} of earlier campaigns; they are not used here.",
+                f"The folder also holds {count(completeness.stale, 'tile')} of earlier campaigns; they are not used "
+                f"here.",
             )
         )
     return found
@@ -309,32 +333,41 @@ def limitations(manifest: dict, scenarios: int, pairs: int, drawn: int) -> list[
     n, seeds = manifest["data"]["examples"], len(manifest["seeds"])
     if seeds == 1:
         of_seeds = (
-            "One seed was drawn. The intervals speak of other examples, and say nothing about how another draw of the random "
+            "One seed was drawn. The intervals speak of other examples, and say nothing about how another draw of "
+            "the random "
             "perturbations would have turned out."
         )
     else:
         of_seeds = (
-            f"{drawn:,} of {count(scenarios, 'scenario')} draw at random and ran for {seeds} seeds; their intervals cover the choice "
-            f"of examples and of seeds{', though three or fewer seeds say little about rare draws' if seeds <= 3 else ''}. "
+            f"{drawn:,} of {count(scenarios, 'scenario')} draw at random and ran for {seeds} seeds; their intervals "
+            f"cover the choice "
+            "of examples and of "
+            f"seeds{', though three or fewer seeds say little about rare draws' if seeds <= 3 else ''}. "
             "The others draw nothing: their intervals cover the choice of examples."
         )
     found = [
         "Every perturbation is synthetic. A model that withstands simulated fog has not been shown to withstand fog.",
-        f"The numbers come from {count(n, 'example')} of “{manifest['data']['name']}”. They carry over to inputs of the same kind, and "
+        f"The numbers come from {count(n, 'example')} of “{manifest['data']['name']}”. They carry over to inputs of "
+        f"the same kind, and "
         "no interval covers data of another kind.",
         of_seeds,
-        f"Each interval is a 95% interval for its own scenario. Among {count(scenarios, 'scenario')} about one in twenty may miss, and "
-        f"verdicts rest on these intervals one by one. The p-values marked Holm are corrected over all {count(scenarios, 'scenario')}"
+        f"Each interval is a 95% interval for its own scenario. Among {count(scenarios, 'scenario')} about one in "
+        f"twenty may miss, and "
+        "verdicts rest on these intervals one by one. The p-values marked Holm are corrected over all "
+        f"{count(scenarios, 'scenario')}"
         + (f", those of interactions over all {count(pairs, 'pair')}." if pairs else "."),
-        "The worst of many is picked after looking, so its loss is exaggerated a little: the ranking's first place, the worst "
+        "The worst of many is picked after looking, so its loss is exaggerated a little: the ranking's first place, "
+        "the worst "
         "setting, the worst group.",
-        f"Stages are applied in the order in which they are listed ({listed(list(manifest['stages']), 12)}); in another order a pair may "
+        f"Stages are applied in the order in which they are listed ({listed(list(manifest['stages']), 12)}); in "
+        f"another order a pair may "
         "do something else.",
     ]
     if pairs:
         found.insert(
             5,
-            "An interaction below 0 can be a ceiling: an example that one stage already costs cannot be lost again to the "
+            "An interaction below 0 can be a ceiling: an example that one stage already costs cannot be lost again "
+            "to the "
             "other. It need not mean that one undoes the other.",
         )
     return found

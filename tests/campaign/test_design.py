@@ -33,7 +33,18 @@ def test_pairs_are_every_pair_once_in_the_order_of_the_stages():
     assert names(design.pairs(at=1))[-1] == "fog@1+std@1"
 
 
-@pytest.mark.parametrize("at", [{"noise": 1}, {"noise": 1, "fog": 1, "std": 0, "snow": 1}, "3", None, [1, 2, 3], True, {"noise": "1", "fog": 1, "std": 1}])
+@pytest.mark.parametrize(
+    "at",
+    [
+        {"noise": 1},
+        {"noise": 1, "fog": 1, "std": 0, "snow": 1},
+        "3",
+        None,
+        [1, 2, 3],
+        True,
+        {"noise": "1", "fog": 1, "std": 1},
+    ],
+)
 def test_pairs_refuse_settings_that_do_not_fit(at):
     with pytest.raises(ArgumentError) as caught:
         names(design.pairs(at=at))
@@ -43,7 +54,9 @@ def test_pairs_refuse_settings_that_do_not_fit(at):
 def test_full_factorial_is_the_whole_product():
     found = names(design.full_factorial())
     values = [sweep.values for sweep in STAGES.values()]
-    assert found == ["+".join(f"{s}@{v:g}" for s, v in zip(STAGES, point, strict=True)) for point in itertools.product(*values)]
+    assert found == [
+        "+".join(f"{s}@{v:g}" for s, v in zip(STAGES, point, strict=True)) for point in itertools.product(*values)
+    ]
     assert len(set(found)) == 12
 
 
@@ -67,7 +80,9 @@ def test_a_sample_fills_the_severity_box_evenly():
     for column, top in zip(found.T, (3, 2, 0.25), strict=True):
         for bins in (2, 4, 64):
             counts = np.histogram(column, bins=bins, range=(0, top))[0]
-            assert (np.abs(counts - 64 / bins) <= (1 if bins == 64 else 0)).all()  # rounding to 4 digits may cross an edge
+            assert (
+                np.abs(counts - 64 / bins) <= (1 if bins == 64 else 0)
+            ).all()  # rounding to 4 digits may cross an edge
     unit = found / np.array([3, 2, 0.25])
     assert qmc.discrepancy(np.clip(unit, 0, 1)) < 0.25 * qmc.discrepancy(np.random.default_rng(0).random((64, 3)))
 
@@ -77,7 +92,10 @@ def test_a_sample_depends_on_its_seed_alone():
     assert not np.array_equal(points(16, seed=3), points(16, seed=4))
 
 
-@pytest.mark.parametrize(("n", "seed", "argument"), [(0, 0, "n"), (-4, 0, "n"), (6, 0, "n"), (8.0, 0, "n"), (2**30, 0, "n"), (8, -1, "seed"), (8, "0", "seed")])
+@pytest.mark.parametrize(
+    ("n", "seed", "argument"),
+    [(0, 0, "n"), (-4, 0, "n"), (6, 0, "n"), (8.0, 0, "n"), (2**30, 0, "n"), (8, -1, "seed"), (8, "0", "seed")],
+)
 def test_a_sample_refuses_what_is_not_balanced(n, seed, argument):
     with pytest.raises(ArgumentError) as caught:
         points(n, seed)
@@ -88,9 +106,25 @@ def test_an_identity_drops_out_of_a_scenario_and_no_scenario_runs_twice():
     model = Model(lambda w, x: x.reshape(len(x), -1) @ w, np.ones((64, 2), np.float32))
     data = Dataset(np.zeros((2, 8, 8, 1), np.float32), np.array([0, 1]))
     found = [s.name for s in Campaign(model, data, STAGES, design.full_factorial()).scenarios]
-    assert found == ["clean", "std@0.25", "fog@2", "fog@2+std@0.25", "noise@1", "noise@1+std@0.25", "noise@1+fog@2", "noise@1+fog@2+std@0.25",
-                     "noise@3", "noise@3+std@0.25", "noise@3+fog@2", "noise@3+fog@2+std@0.25"]
-    assert [s.name for s in Campaign(model, data, {"noise": STAGES["noise"]}, design.pairs(at=3)).scenarios] == ["clean", "noise@1", "noise@3"]
+    assert found == [
+        "clean",
+        "std@0.25",
+        "fog@2",
+        "fog@2+std@0.25",
+        "noise@1",
+        "noise@1+std@0.25",
+        "noise@1+fog@2",
+        "noise@1+fog@2+std@0.25",
+        "noise@3",
+        "noise@3+std@0.25",
+        "noise@3+fog@2",
+        "noise@3+fog@2+std@0.25",
+    ]
+    assert [s.name for s in Campaign(model, data, {"noise": STAGES["noise"]}, design.pairs(at=3)).scenarios] == [
+        "clean",
+        "noise@1",
+        "noise@3",
+    ]
 
 
 def test_a_scenario_has_a_name_and_a_common_severity_where_there_is_one():
@@ -113,13 +147,22 @@ def test_a_sweep_makes_its_perturbations():
     assert both.kind == "GaussianBlur>>JPEG" and len(both.at(1.0).links) == 2
 
 
-@pytest.mark.parametrize(("target", "settings", "argument"), [
-    (image.Fog, {}, "settings"), (image.Fog, {"size": 32}, "settings"), (image.GaussianNoise, {"std": [0, 1], "severity": [0, 1]}, "settings"),
-    (image.Fog, {"severity": ["a"]}, "severity"), (image.Fog, {"severity": ["0", "1"]}, "severity"), (image.Fog, {"severity": [[0], [1, 2]]}, "severity"),
-    (image.Fog, {"severity": [0, 1], "sise": 32}, "sise"), (image.Fog, {"severity": [0, 1], "density": 0.5}, "density"),
-    (image.Fog, {"darkness": [0, 1]}, "darkness"), (chain(image.Fog, image.JPEG), {"severity": [0, 1], "quality": 3}, "quality"),
-    (object, {"severity": [0, 1]}, "target"),
-])
+@pytest.mark.parametrize(
+    ("target", "settings", "argument"),
+    [
+        (image.Fog, {}, "settings"),
+        (image.Fog, {"size": 32}, "settings"),
+        (image.GaussianNoise, {"std": [0, 1], "severity": [0, 1]}, "settings"),
+        (image.Fog, {"severity": ["a"]}, "severity"),
+        (image.Fog, {"severity": ["0", "1"]}, "severity"),
+        (image.Fog, {"severity": [[0], [1, 2]]}, "severity"),
+        (image.Fog, {"severity": [0, 1], "sise": 32}, "sise"),
+        (image.Fog, {"severity": [0, 1], "density": 0.5}, "density"),
+        (image.Fog, {"darkness": [0, 1]}, "darkness"),
+        (chain(image.Fog, image.JPEG), {"severity": [0, 1], "quality": 3}, "quality"),
+        (object, {"severity": [0, 1]}, "target"),
+    ],
+)
 def test_a_sweep_refuses_what_it_cannot_sweep(target, settings, argument):
     with pytest.raises(ArgumentError) as caught:
         sweep(target, **settings)

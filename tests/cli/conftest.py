@@ -4,7 +4,7 @@ import pytest
 
 from sensijax import cli
 
-MODEL = '''
+MODEL = """
 import jax.numpy as jnp
 import numpy as np
 
@@ -13,15 +13,16 @@ import sensijax as sj
 
 def load(scale=1.0):
     w = np.random.default_rng(0).normal(size=(144, 3)).astype(np.float32)
-    return sj.Model(lambda w, x: x.reshape(len(x), -1) @ w, jnp.asarray(scale * w), name="linear[v2]", classes=("a", "b", "c"))
+    return sj.Model(
+        lambda w, x: x.reshape(len(x), -1) @ w, jnp.asarray(scale * w), name="linear[v2]", classes=("a", "b", "c"))
 
 
 def data():
     rng = np.random.default_rng(1)
     return sj.Dataset(rng.random((40, 12, 12, 1), np.float32), rng.integers(0, 3, 40), name="squares",
                       ids=10 * np.arange(40), groups={"half": np.arange(40) // 20})
-'''
-SPEC = '''schema = 1
+"""
+SPEC = """schema = 1
 [campaign]
 name = "tiny"
 seeds = 2
@@ -43,11 +44,10 @@ severity = [0, 2]
 name = "bright"
 kind = "brightness"
 severity = [0, 2, 5]
-'''
-ROWS = 12 * (1 + 2 + 1 + 1 + 2)  # clean, noise@2 under 2 seeds, bright@2, bright@5, noise@2+bright@2 under 2 seeds
+"""
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def own_cache(tmp_path_factory):
     """The user's cache is no business of a test."""
     with pytest.MonkeyPatch.context() as patch:
@@ -55,19 +55,24 @@ def own_cache(tmp_path_factory):
         yield
 
 
-def make_spec(folder, **changes):
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "model.py").write_text(MODEL)
-    text = SPEC
-    for old, new in changes.get("replace", ()):
-        assert old in text
-        text = text.replace(old, new)
-    (folder / "campaign.toml").write_text(text)
-    return folder / "campaign.toml"
+@pytest.fixture(scope="package")
+def make_spec():
+    """Writes model.py and campaign.toml into a folder, with pieces of the spec replaced; returns the spec's path."""
+
+    def make(folder, *replacements):
+        (folder / "model.py").write_text(MODEL)
+        text = SPEC
+        for old, new in replacements:
+            assert text.count(old) == 1
+            text = text.replace(old, new)
+        (folder / "campaign.toml").write_text(text)
+        return folder / "campaign.toml"
+
+    return make
 
 
-@pytest.fixture(scope="session")
-def finished(tmp_path_factory):
+@pytest.fixture(scope="package")
+def finished(tmp_path_factory, make_spec):
     """A spec that was run once: (spec, folder of the run)."""
     spec = make_spec(tmp_path_factory.mktemp("tiny run"))
     assert cli.main(["run", str(spec), "--no-report"]) == cli.OK

@@ -3,12 +3,15 @@
 import csv
 import io
 import json
+import re
+import shlex
 import shutil
 
 import pytest
-from conftest_cli import ROWS, make_spec
 
 from sensijax import cli
+
+ROWS = 12 * (1 + 2 + 1 + 1 + 2)  # clean, noise@2 under 2 seeds, bright@2, bright@5, noise@2+bright@2 under 2 seeds
 
 
 def rows_of(text):
@@ -60,8 +63,10 @@ def test_check_of_a_sound_spec(command, finished):
     assert out.strip() == f"{finished[0]} is sound: 5 scenarios, {ROWS} judged inputs"
 
 
-def test_check_of_a_bad_spec_tells_every_fault_with_its_line(command, tmp_path):
-    spec = make_spec(tmp_path, replace=[('"gaussian_noise"', '"gausian_noise"'), ("seeds = 2", "seeds = 0"), ("[0, 2, 5]", "[0, 2, 7]")])
+def test_check_of_a_bad_spec_tells_every_fault_with_its_line(command, tmp_path, make_spec):
+    spec = make_spec(
+        tmp_path, ('"gaussian_noise"', '"gausian_noise"'), ("seeds = 2", "seeds = 0"), ("[0, 2, 5]", "[0, 2, 7]")
+    )
     for name in ("check", "plan", "run"):
         code, out, err = command(name, spec)
         assert (code, out) == (cli.BAD_INPUT, "")
@@ -83,7 +88,7 @@ def test_plan_says_what_a_spec_comes_to(command, finished):
     assert facts["cells"].strip().startswith(f"{ROWS} judged inputs in") and "linear[v2]" in facts["model"]
 
 
-def test_a_run_says_what_it_found_and_a_second_one_computes_nothing(command, tmp_path):
+def test_a_run_says_what_it_found_and_a_second_one_computes_nothing(command, tmp_path, make_spec):
     spec = make_spec(tmp_path)
     folder = tmp_path / "elsewhere"
     code, out, err = command("run", spec, "--out", folder, "--no-report")
@@ -93,7 +98,13 @@ def test_a_run_says_what_it_found_and_a_second_one_computes_nothing(command, tmp
     # Not a terminal: plain lines, no cursor movements, no colours.
     lines = err.splitlines()
     assert "\x1b" not in out + err and "\r" not in out + err
-    assert [line.split("] ")[1].split()[0] for line in lines] == ["planning", "measuring", "compiling", "running", "done"]
+    assert [line.split("] ")[1].split()[0] for line in lines] == [
+        "planning",
+        "measuring",
+        "compiling",
+        "running",
+        "done",
+    ]
 
     code, out, _ = command("run", spec, "--out", folder, "--no-report")
     assert code == cli.OK and computed(folder) == [ROWS]
@@ -117,9 +128,9 @@ def test_a_wrong_micro_batch_is_refused(command, finished, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["run", "check"])
-def test_a_folder_that_cannot_be_made_is_an_io_error(command, tmp_path, name):
+def test_a_folder_that_cannot_be_made_is_an_io_error(command, tmp_path, name, make_spec):
     (tmp_path / "file").write_text("")
-    spec = make_spec(tmp_path, replace=[("[run]\n", '[run]\nout = "file/run"\n')])
+    spec = make_spec(tmp_path, ("[run]\n", '[run]\nout = "file/run"\n'))
     code, _, err = command(name, spec)
     assert code == cli.IO_ERROR and "file/run" in err
 
@@ -127,6 +138,15 @@ def test_a_folder_that_cannot_be_made_is_an_io_error(command, tmp_path, name):
 def test_a_spec_that_cannot_be_copied_is_an_io_error(command, finished, tmp_path):
     (tmp_path / "run" / "spec.toml").mkdir(parents=True)
     assert command("run", finished[0], "--out", tmp_path / "run", "--no-report")[0] == cli.IO_ERROR
+
+
+def test_the_report_is_one_file_without_the_network(command, finished, copy, tmp_path):
+    code, out, _ = command("run", finished[0], "--out", copy)
+    assert code == cli.OK and f"report: {copy / 'report.html'}" in out
+    text = (copy / "report.html").read_text()
+    assert "linear[v2]" in text and not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//""", text)
+    code, out, _ = command("report", copy, "--out", tmp_path / "other.html")
+    assert code == cli.OK and (tmp_path / "other.html").exists()
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -150,7 +170,12 @@ def test_query_answers_as_a_table_and_as_csv(command, finished):
     code, out, _ = command("query", finished[1], sql, "--csv")
     assert code == cli.OK
     assert [tuple(row.values()) for row in rows_of(out)] == [
-        ("bright@2", "12", "1"), ("bright@5", "12", "1"), ("clean", "12", "1"), ("noise@2", "24", "2"), ("noise@2+bright@2", "24", "2")]
+        ("bright@2", "12", "1"),
+        ("bright@5", "12", "1"),
+        ("clean", "12", "1"),
+        ("noise@2", "24", "2"),
+        ("noise@2+bright@2", "24", "2"),
+    ]
     code, out, _ = command("query", finished[1], sql)
     assert code == cli.OK and "noise@2+bright@2" in out and "5 rows" in out
     code, out, _ = command("query", finished[1], "select '[red]' as a, example from examples order by example limit 1")
@@ -169,18 +194,24 @@ def test_a_bad_query_is_bad_input(command, finished, sql):
     assert (code, out) == (cli.BAD_INPUT, "") and "`query`" in err
 
 
-def test_diff_of_a_run_with_another_model(command, finished, tmp_path):
-    other = make_spec(tmp_path, replace=[('"model:load"', '"model:load"\nargs = { scale = -1.0 }')])
+def test_diff_of_a_run_with_another_model(command, finished, tmp_path, make_spec):
+    other = make_spec(tmp_path, ('"model:load"', '"model:load"\nargs = { scale = -1.0 }'))
     assert command("run", other, "--no-report")[0] == cli.OK
     code, out, _ = command("diff", finished[1], tmp_path / "runs" / "tiny", "--csv")
-    assert code == cli.OK and {row["scenario"] for row in rows_of(out)} == {"clean", "noise@2", "bright@2", "bright@5", "noise@2+bright@2"}
+    assert code == cli.OK and {row["scenario"] for row in rows_of(out)} == {
+        "clean",
+        "noise@2",
+        "bright@2",
+        "bright@5",
+        "noise@2+bright@2",
+    }
     code, out, _ = command("diff", finished[1], finished[1], "--csv")
     assert code == cli.OK and {float(row["difference"]) for row in rows_of(out)} == {0.0}
     assert command("diff", finished[1], finished[1])[0] == cli.OK
 
 
-def test_diff_says_what_it_left_out(command, finished, tmp_path):
-    other = make_spec(tmp_path, replace=[("[0, 2, 5]", "[0, 2]")])
+def test_diff_says_what_it_left_out(command, finished, tmp_path, make_spec):
+    other = make_spec(tmp_path, ("[0, 2, 5]", "[0, 2]"))
     assert command("run", other, "--no-report")[0] == cli.OK
     code, _, err = command("diff", finished[1], tmp_path / "runs" / "tiny")
     assert code == cli.OK and "1 scenarios are not in both runs alike: bright@5" in err
@@ -202,21 +233,21 @@ def test_show_tells_about_a_cell_and_its_command_recomputes_it(command, finished
         code, out, _ = command("show", finished[1], cell)
         assert code == cli.OK and cell in out
         (line,) = [line for line in out.splitlines() if line.startswith("recompute it alone: ")]
-        import shlex
-
         program, *arguments = shlex.split(line.removeprefix("recompute it alone: "))
         assert program == "sensijax"
         code, out, _ = command(*arguments)
         assert code == cli.OK and "identical to what is stored, bit for bit" in out and "stored:" not in out
 
 
-def test_recomputing_a_cell_with_another_model_differs(command, finished, tmp_path):
-    other = make_spec(tmp_path, replace=[('"model:load"', '"model:load"\nargs = { scale = 2.0 }')])
+def test_recomputing_a_cell_with_another_model_differs(command, finished, tmp_path, make_spec):
+    other = make_spec(tmp_path, ('"model:load"', '"model:load"\nargs = { scale = 2.0 }'))
     code, out, _ = command("run", other, "--out", finished[1], "--cell", "noise@2:1:70")
     assert code == cli.FOUND and "differs from what is stored" in out and "(stored:" in out
 
 
-@pytest.mark.parametrize("cell", ["noise@2", "noise@2:1", "noise@2:x:0", "nose@2:0:0", "noise@2:7:0", "noise@2:0:7", "bright@2:1:0", ""])
+@pytest.mark.parametrize(
+    "cell", ["noise@2", "noise@2:1", "noise@2:x:0", "nose@2:0:0", "noise@2:7:0", "noise@2:0:7", "bright@2:1:0", ""]
+)
 def test_a_cell_that_is_not_there_is_bad_input(command, finished, cell):
     code, out, err = command("show", finished[1], cell)
     assert (code, out) == (cli.BAD_INPUT, "") and err
@@ -234,7 +265,10 @@ def test_a_folder_that_is_no_run_is_an_io_error(command, tmp_path, name):
 # --- arguments -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [[], ["nosuch"], ["run"], ["query", "x"], ["run", "x", "--micro-batch", "many"], ["status", "x", "--csv"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nosuch"], ["run"], ["query", "x"], ["run", "x", "--micro-batch", "many"], ["status", "x", "--csv"]],
+)
 def test_wrong_arguments_exit_with_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         cli.main(arguments)

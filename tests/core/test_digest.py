@@ -28,28 +28,89 @@ def test_the_encoding_is_what_it_was():
 
 
 def test_a_digest_does_not_depend_on_the_process():
-    program = ("import numpy as np; from sensijax.core import digest; "
-               "print(digest({'b': (1, 2.5, None), 'a': [True, 'text', b'bytes'], "
-               "'array': np.arange(6, dtype=np.float32).reshape(2, 3)}))")
-    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True,
-                           env={"PYTHONHASHSEED": "12345", "PYTHONPATH": ":".join(sys.path), "JAX_PLATFORMS": "cpu"})
+    program = (
+        "import numpy as np; from sensijax.core import digest; "
+        "print(digest({'b': (1, 2.5, None), 'a': [True, 'text', b'bytes'], "
+        "'array': np.arange(6, dtype=np.float32).reshape(2, 3)}))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONHASHSEED": "12345", "PYTHONPATH": ":".join(sys.path), "JAX_PLATFORMS": "cpu"},
+    )
     assert found.stdout.strip() == PINNED
 
 
 DISTINCT = [
-    1, 1.0, True, "1", b"1", None, "None", 0, 0.0, -0.0, False, "", b"", (), (1,), ((1,),), (1, 1), {}, {1: 2}, {2: 1}, ((1, 2),), (1, (2,)),
-    ((1,), 2), (1, 2), ("12",), ("1", "2"), ("a", "bc"), ("ab", "c"), float("nan"), float("inf"),
-    np.float32(1), np.float64(1), np.int32(1), np.int64(1), np.uint32(1), np.zeros(0), np.zeros((0, 2)), np.zeros((2, 0)),
-    np.zeros(6), np.zeros((2, 3)), np.zeros((3, 2)), np.zeros(6, np.float32), -np.zeros(6), np.zeros(6, np.complex64), np.zeros(6, ">f4"),
-    np.array([1, 2]), np.array([2, 1]), np.array(["a", "b"]), np.array(["ab"]), np.array([True]), np.array([1], np.uint8),
-    jnp.ones(3, jnp.bfloat16), jnp.ones(3, jnp.float16), jax.random.key(0), jax.random.key(1), jax.random.key(0, impl="rbg"),
-    image.Brightness(0.5), image.Brightness(0.25), image.Pixelate(0.5),
+    1,
+    1.0,
+    True,
+    "1",
+    b"1",
+    None,
+    "None",
+    0,
+    0.0,
+    -0.0,
+    False,
+    "",
+    b"",
+    (),
+    (1,),
+    ((1,),),
+    (1, 1),
+    {},
+    {1: 2},
+    {2: 1},
+    ((1, 2),),
+    (1, (2,)),
+    ((1,), 2),
+    (1, 2),
+    ("12",),
+    ("1", "2"),
+    ("a", "bc"),
+    ("ab", "c"),
+    float("nan"),
+    float("inf"),
+    np.float32(1),
+    np.float64(1),
+    np.int32(1),
+    np.int64(1),
+    np.uint32(1),
+    np.zeros(0),
+    np.zeros((0, 2)),
+    np.zeros((2, 0)),
+    np.zeros(6),
+    np.zeros((2, 3)),
+    np.zeros((3, 2)),
+    np.zeros(6, np.float32),
+    -np.zeros(6),
+    np.zeros(6, np.complex64),
+    np.zeros(6, ">f4"),
+    np.array([1, 2]),
+    np.array([2, 1]),
+    np.array(["a", "b"]),
+    np.array(["ab"]),
+    np.array([True]),
+    np.array([1], np.uint8),
+    jnp.ones(3, jnp.bfloat16),
+    jnp.ones(3, jnp.float16),
+    jax.random.key(0),
+    jax.random.key(1),
+    jax.random.key(0, impl="rbg"),
+    image.Brightness(0.5),
+    image.Brightness(0.25),
+    image.Pixelate(0.5),
 ]
 
 
 def test_different_values_have_different_digests():
     names = [digest(value) for value in DISTINCT]
-    same = [(repr(a), repr(b)) for (a, m), (b, n) in itertools.combinations(zip(DISTINCT, names, strict=True), 2) if m == n]
+    same = [
+        (repr(a), repr(b)) for (a, m), (b, n) in itertools.combinations(zip(DISTINCT, names, strict=True), 2) if m == n
+    ]
     assert not same
 
 
@@ -102,7 +163,9 @@ def test_a_pytree_class_is_named_by_its_leaves():
     assert digest(Pair(1, 2)) == digest(Pair(1, 2)) != digest(Pair(2, 1))
 
 
-@pytest.mark.parametrize("value", [len, lambda x: x, object(), {1, 2}, int, struct, 1j, np.array([object()]), [lambda: 0], {"f": print}])
+@pytest.mark.parametrize(
+    "value", [len, lambda x: x, object(), {1, 2}, int, struct, 1j, np.array([object()]), [lambda: 0], {"f": print}]
+)
 def test_what_has_no_stable_content_is_refused(value):
     with pytest.raises(TypeError, match="cannot digest"):
         digest(value)
@@ -148,9 +211,17 @@ def test_real_edits_are_part_of_a_program():
     table, other = np.arange(4, dtype=np.float32), np.arange(4, dtype=np.float32) + 1
     large, larger = jnp.arange(4096.0), jnp.arange(4096.0).at[2000].set(7.0)
     programs = [
-        lowered(lambda x: x + 1.0), lowered(lambda x: x + 1.0000001), lowered(lambda x: x - 1.0), lowered(lambda x: x + table),
-        lowered(lambda x: x + other), lowered(lambda x: doubled(jnp.sin(x)) + x), lowered(lambda x: jnp.sin(doubled(x)) + x),
-        lowered(lambda x: x + 1.0, jnp.ones(5)), lowered(lambda x: x + large, jnp.ones(4096)), lowered(lambda x: x + larger, jnp.ones(4096)),
-        lowered(lambda m: jnp.linalg.cholesky(m, symmetrize_input=False), jnp.eye(3)), lowered(lambda m: jnp.linalg.qr(m)[1], jnp.eye(3)),
+        lowered(lambda x: x + 1.0),
+        lowered(lambda x: x + 1.0000001),
+        lowered(lambda x: x - 1.0),
+        lowered(lambda x: x + table),
+        lowered(lambda x: x + other),
+        lowered(lambda x: doubled(jnp.sin(x)) + x),
+        lowered(lambda x: jnp.sin(doubled(x)) + x),
+        lowered(lambda x: x + 1.0, jnp.ones(5)),
+        lowered(lambda x: x + large, jnp.ones(4096)),
+        lowered(lambda x: x + larger, jnp.ones(4096)),
+        lowered(lambda m: jnp.linalg.cholesky(m, symmetrize_input=False), jnp.eye(3)),
+        lowered(lambda m: jnp.linalg.qr(m)[1], jnp.eye(3)),
     ]
     assert len(set(programs)) == len(programs)

@@ -12,7 +12,15 @@ def test_an_argument_error_says_what_came_and_what_would_be_right():
     assert (error.argument, error.came, error.right) == ("severity", 7, "a severity lies in [0, 5]")
 
 
-@pytest.mark.parametrize(("kind", "builtin"), [(ArgumentError, ValueError), (CampaignError, ValueError), (MissingExtraError, ImportError), (StoreError, Exception)])
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (ArgumentError, ValueError),
+        (CampaignError, ValueError),
+        (MissingExtraError, ImportError),
+        (StoreError, Exception),
+    ],
+)
 def test_every_error_is_a_sensijax_error_and_a_builtin_one(kind, builtin):
     assert issubclass(kind, SensijaxError) and issubclass(kind, builtin)
 

@@ -44,15 +44,23 @@ def test_high_and_low_word_do_not_commute():
 
 
 def test_all_keys_of_many_addresses_are_distinct():
-    keys = [data(key_for(seed, stage, np.arange(500))) for seed in (0, 1, 2**32, 2**64 - 1) for stage in ("noise", "fog", "a", "b")]
+    keys = [
+        data(key_for(seed, stage, np.arange(500)))
+        for seed in (0, 1, 2**32, 2**64 - 1)
+        for stage in ("noise", "fog", "a", "b")
+    ]
     assert len(np.unique(np.concatenate(keys), axis=0)) == 4 * 4 * 500
 
 
 def test_stages_and_seeds_draw_independently():
     # Correlations of 20,000 normals under other addresses; |r| > 4.5 / sqrt(n) has probability 7e-6 for each of 6 pairs.
     n = 20_000
-    draws = np.stack([np.asarray(jax.vmap(jax.random.normal)(key_for(seed, stage, np.arange(n))))
-                      for seed, stage in ((0, "noise"), (0, "fog"), (1, "noise"), (2**32, "noise"))])
+    draws = np.stack(
+        [
+            np.asarray(jax.vmap(jax.random.normal)(key_for(seed, stage, np.arange(n))))
+            for seed, stage in ((0, "noise"), (0, "fog"), (1, "noise"), (2**32, "noise"))
+        ]
+    )
     assert np.abs(np.corrcoef(draws)[np.triu_indices(4, 1)]).max() < 4.5 / np.sqrt(n)
 
 
@@ -71,12 +79,15 @@ def test_severities_share_their_draws():
     np.testing.assert_allclose(noise[0], noise[1], atol=1e-3)
 
 
-@pytest.mark.parametrize(("seed", "stage", "example", "pinned"), [
-    (0, "noise", 0, (2223610745, 4129296528)),
-    (0, "noise", 17, (2260906593, 3915758320)),
-    (0, "noise", 2**40 + 17, (1622558836, 1010451536)),
-    (2**64 - 1, "fog@", 7, (2771836060, 3497438492)),
-])
+@pytest.mark.parametrize(
+    ("seed", "stage", "example", "pinned"),
+    [
+        (0, "noise", 0, (2223610745, 4129296528)),
+        (0, "noise", 17, (2260906593, 3915758320)),
+        (0, "noise", 2**40 + 17, (1622558836, 1010451536)),
+        (2**64 - 1, "fog@", 7, (2771836060, 3497438492)),
+    ],
+)
 def test_the_address_scheme_is_what_it_was(seed, stage, example, pinned):
     # Pinned from this scheme itself: whoever changes it changes every published number.
     assert tuple(data(key_for(seed, stage, example))) == pinned

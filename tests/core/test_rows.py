@@ -46,7 +46,9 @@ def test_map_variants_is_the_nested_loop(sweep):
     assert out["x"].shape == (3, 7, 8, 8, 1) and out["mean"].shape == (3, 7)
     for v in range(3):
         for n in range(7):
-            alone = perturbed(jax.tree.map(lambda leaf, v=v: leaf[v], variants), jax.tree.map(lambda leaf, n=n: leaf[n], examples))
+            alone = perturbed(
+                jax.tree.map(lambda leaf, v=v: leaf[v], variants), jax.tree.map(lambda leaf, n=n: leaf[n], examples)
+            )
             np.testing.assert_allclose(out["x"][v, n], alone["x"], rtol=0, atol=1e-6)
             np.testing.assert_allclose(out["mean"][v, n], alone["mean"], rtol=1e-6)
 
@@ -70,11 +72,16 @@ def test_one_program_is_traced_however_many_rows(v, n):
     assert len(traces) == 1
 
 
-@pytest.mark.parametrize(("variants", "examples", "chunk", "argument"), [
-    (np.zeros(0), np.zeros(2), 4, "variants"), (np.zeros(2), np.zeros(0), 4, "examples"),
-    (1.0, np.zeros(2), 4, "variants"), (np.zeros(2), {"a": np.zeros(2), "b": np.zeros(3)}, 4, "examples"),
-    (np.zeros(2), np.zeros(2), 0, "chunk"),
-])
+@pytest.mark.parametrize(
+    ("variants", "examples", "chunk", "argument"),
+    [
+        (np.zeros(0), np.zeros(2), 4, "variants"),
+        (np.zeros(2), np.zeros(0), 4, "examples"),
+        (1.0, np.zeros(2), 4, "variants"),
+        (np.zeros(2), {"a": np.zeros(2), "b": np.zeros(3)}, 4, "examples"),
+        (np.zeros(2), np.zeros(2), 0, "chunk"),
+    ],
+)
 def test_bad_input_is_refused_by_name(variants, examples, chunk, argument):
     with pytest.raises(ArgumentError) as caught:
         map_variants(lambda v, x: v * x, variants, examples, chunk=chunk)

@@ -28,14 +28,17 @@ def test_typed_keys_stack():
     assert jnp.array_equal(jax.random.key_data(keys[1]), jax.random.key_data(jax.random.key(1)))
 
 
-@pytest.mark.parametrize(("values", "reason"), [
-    ([], "at least one"),
-    ([{"a": 1.0}, {"b": 1.0}], "structure"),
-    ([1.0, (1.0,)], "structure"),
-    ([image.GaussianBlur(jnp.float32(1), radius=3), image.GaussianBlur(jnp.float32(1), radius=4)], "structure"),
-    ([np.zeros(2), np.zeros(3)], "one shape"),
-    ([np.int32(1), np.float32(2)], "one dtype"),
-])
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ([], "at least one"),
+        ([{"a": 1.0}, {"b": 1.0}], "structure"),
+        ([1.0, (1.0,)], "structure"),
+        ([image.GaussianBlur(jnp.float32(1), radius=3), image.GaussianBlur(jnp.float32(1), radius=4)], "structure"),
+        ([np.zeros(2), np.zeros(3)], "one shape"),
+        ([np.int32(1), np.float32(2)], "one dtype"),
+    ],
+)
 def test_what_does_not_stack_is_refused(values, reason):
     with pytest.raises(ArgumentError, match=reason) as caught:
         stack(values)

@@ -5,8 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from sensijax.campaign import Results  # noqa: F401 - the room below must import first
-from sensijax.campaign._results import Completeness
+from sensijax.campaign import Completeness
 from sensijax.report import _numbers, _words
 from sensijax.report._numbers import ACCURACY, R2
 
@@ -192,6 +191,12 @@ def test_overconfidence_needs_the_whole_interval_above_the_tolerance():
     # The least accurate row decides: being too sure where nothing is lost is another matter.
     worse = row | {"where": "snow@5", "accuracy": 0.2, "low": 0.0}
     assert _words.overconfident(pd.DataFrame([row, worse]), 0.05, ACCURACY) is None
+
+
+def test_the_lowest_group_may_be_chance():
+    group = pd.Series({"accuracy": 0.6, "low": 0.5, "high": 0.7})
+    assert "whole interval lies below" in _words.lowest_group("the class 3", group, 0.71, ACCURACY)
+    assert "may be chance" in _words.lowest_group("the class 3", group, 0.70, ACCURACY)
 
 
 def test_nothing_perturbed():

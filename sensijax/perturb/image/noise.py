@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
+from sensijax.perturb.image._pointwise import pointwise, standard_normal
 from sensijax.perturb.image._poisson import poisson_quantile
 from sensijax.perturb.image._scale import table_for
 
@@ -44,9 +45,7 @@ class GaussianNoise(Perturbation):
         return self.std == 0
 
     def apply(self, key: Array, x: Array) -> Array:
-        values = x.reshape(-1)  # a last axis of 3 keeps a CPU from computing several values at once
-        noise = jax.random.normal(key, values.shape, x.dtype)
-        return jnp.clip(values + self.std * noise, 0.0, 1.0).reshape(x.shape)
+        return jnp.clip(x + self.std * standard_normal(key, x.shape), 0.0, 1.0)
 
 
 class ShotNoise(Perturbation):
@@ -86,9 +85,9 @@ class ShotNoise(Perturbation):
 
     def apply(self, key: Array, x: Array) -> Array:
         gain = jnp.where(self.gain > 0, self.gain, 1.0)
-        light = jnp.maximum(x.reshape(-1), 0.0) / gain
-        count = poisson_quantile(jax.random.uniform(key, light.shape, x.dtype), light)
-        return jnp.clip(count * gain, 0.0, 1.0).reshape(x.shape)
+        light = jnp.maximum(x, 0.0) / gain
+        count = pointwise(poisson_quantile, jax.random.uniform(key, x.shape, x.dtype), light)
+        return jnp.clip(count * gain, 0.0, 1.0)
 
 
 class ImpulseNoise(Perturbation):
@@ -125,9 +124,8 @@ class ImpulseNoise(Perturbation):
 
     def apply(self, key: Array, x: Array) -> Array:
         # One number says both whether (its distance from the ends) and what (which end), and nests over rates.
-        values = x.reshape(-1)
-        u = jax.random.uniform(key, values.shape, x.dtype)
-        return jnp.where(2 * u < self.rate, 0.0, jnp.where(2 * u >= 2 - self.rate, 1.0, values)).reshape(x.shape)
+        u = jax.random.uniform(key, x.shape, x.dtype)
+        return jnp.where(2 * u < self.rate, 0.0, jnp.where(2 * u >= 2 - self.rate, 1.0, x))
 
 
 class SpeckleNoise(Perturbation):
@@ -161,6 +159,4 @@ class SpeckleNoise(Perturbation):
         return self.std == 0
 
     def apply(self, key: Array, x: Array) -> Array:
-        values = x.reshape(-1)
-        noise = jax.random.normal(key, values.shape, x.dtype)
-        return jnp.clip(values + self.std * (values * noise), 0.0, 1.0).reshape(x.shape)
+        return jnp.clip(x + self.std * (x * standard_normal(key, x.shape)), 0.0, 1.0)

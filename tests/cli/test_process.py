@@ -1,0 +1,72 @@
+"""The command line as a process of its own."""
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+
+def sensijax(*arguments, options=(), cwd=None, **environment):
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path if entry)
+    return subprocess.run(
+        [sys.executable, *options, "-m", "sensijax", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": path, **environment},
+    )
+
+
+def test_help_imports_no_jax_and_is_at_once_there():
+    done = sensijax("--help", options=["-X", "importtime"])
+    assert done.returncode == 0 and "usage: sensijax" in done.stdout
+    imported = {
+        line.rsplit("|", 1)[1].strip().split(".")[0]
+        for line in done.stderr.splitlines()
+        if line.startswith("import time:")
+    }
+    assert "sensijax" in imported and "argparse" in imported
+    assert not imported & {
+        "jax",
+        "jaxlib",
+        "flax",
+        "optax",
+        "numpy",
+        "pandas",
+        "duckdb",
+        "matplotlib",
+        "rich",
+        "pydantic",
+    }
+
+
+@pytest.mark.slow
+def test_the_demonstration_runs_and_then_computes_nothing(tmp_path):
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    first = sensijax("demo", cwd=tmp_path, **environment)
+    assert first.returncode == 0, first.stderr
+    assert "What hurts digits-cnn on digits" in first.stdout and "inputs judged" in first.stdout
+    folder = tmp_path / "sensijax-demo"
+    report = (folder / "report.html").read_text()
+    assert len(report.encode()) < 1_000_000
+    assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//|@import|url\(\s*["']?(https?:)?//""", report)
+    before = {path.name: path.stat().st_mtime_ns for path in (folder / "parts").iterdir()}
+
+    second = sensijax("demo", cwd=tmp_path, **environment)
+    assert second.returncode == 0 and "nothing was computed" in second.stdout
+    assert {path.name: path.stat().st_mtime_ns for path in (folder / "parts").iterdir()} == before
+    assert "\x1b" not in first.stdout + first.stderr
+    assert sensijax("verify", "sensijax-demo", cwd=tmp_path, **environment).returncode == 0
+
+
+@pytest.mark.slow
+def test_what_init_writes_runs_as_it_is(tmp_path):
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    assert sensijax("init", "mine", cwd=tmp_path, **environment).returncode == 0
+    spec = tmp_path / "mine" / "campaign.toml"
+    spec.write_text(spec.read_text().replace("# limit = 200", "limit = 50"))
+    done = sensijax("run", "mine/campaign.toml", cwd=tmp_path, **environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "mine" / "runs" / "my-campaign" / "report.html").exists()
