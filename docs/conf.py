@@ -61,7 +61,7 @@ class Kinds(Directive):
     """The names that a spec's `kind` may have, with the first line of each class's documentation."""
 
     def run(self) -> list[nodes.Node]:
-        from sensijax.campaign._spec import kinds
+        from sensijax.campaign import kinds
 
         found = nodes.bullet_list()
         for kind, cls in kinds().items():

@@ -23,7 +23,8 @@ def test_the_files_that_have_blocks():
     assert {"README.md", "docs/tutorial.md", "docs/howto/own-perturbation.md"} <= set(WITH_BLOCKS)
 
 
-@pytest.mark.parametrize("name", WITH_BLOCKS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow) if name == "docs/tutorial.md" else name for name in WITH_BLOCKS])
 def test_blocks_run(name, capsys):
     text = (ROOT / name).read_text()
     namespace = {"__name__": "__main__"}

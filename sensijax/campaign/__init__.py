@@ -19,6 +19,7 @@ from sensijax.campaign._scenario import Scenario as Scenario
 from sensijax.campaign._scenario import Sweep as Sweep
 from sensijax.campaign._scenario import sweep as sweep
 from sensijax.campaign._spec import Spec as Spec
+from sensijax.campaign._spec import kinds as kinds
 from sensijax.campaign._spec import load_spec as load_spec
 from sensijax.campaign._tuning import estimate_seconds as estimate_seconds
 from sensijax.campaign._verify import Findings as Findings

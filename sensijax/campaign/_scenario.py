@@ -63,7 +63,8 @@ def sweep(target: Any, **settings: Any) -> Sweep:
       >>> sweep(image.Fog, severity=[0, 1, 2], size=32).values
       (0.0, 1.0, 2.0)
     """
-    axes = {name: value for name, value in settings.items() if _rank(name, value) == 1}
+    ranks = getattr(target, "ranks", {})  # a parameter that is an array itself is an option, not an axis
+    axes = {name: value for name, value in settings.items() if _rank(name, value) == 1 and name not in ranks}
     if "severity" in settings and _rank("severity", settings["severity"]) == 0:
         axes = {"severity": np.atleast_1d(settings["severity"])}
     if len(axes) != 1:

@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("show", "Show everything about one cell, and the command that recomputes it alone.")
     sub.add_argument("dir", metavar="DIR")
-    sub.add_argument("cell", metavar="CELL", help="SCENARIO:SEED:EXAMPLE, such as fog@3:0:1300")
+    sub.add_argument("cell", metavar="CELL", help="SCENARIO:SEED:EXAMPLE, such as fog@3:0:1302")
     return top
 
 

@@ -11,6 +11,7 @@ The rules, each tested on tables made by hand:
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 

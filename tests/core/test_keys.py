@@ -53,7 +53,7 @@ def test_all_keys_of_many_addresses_are_distinct():
 
 
 def test_stages_and_seeds_draw_independently():
-    # Correlations of 20,000 normals under other addresses; |r| > 4.5 / sqrt(n) has probability 7e-6 for each of 6 pairs.
+    # Correlations of 20,000 normals at four addresses; |r| > 4.5 / sqrt(n) has probability 7e-6 for each of 6 pairs.
     n = 20_000
     draws = np.stack(
         [

@@ -31,7 +31,7 @@ def steps(quality: Float[Array, ""], table: np.ndarray) -> Float[Array, "8 8"]:
     """The quantisation steps at a quality of 1..100: `table` scaled as libjpeg does, whole numbers in 1..255."""
     quality = jnp.clip(quality, 1.0, 100.0)
     # The quarter and the half keep a division that is off by an ulp from falling below the whole number it means.
-    low = floor((5000.25 / jnp.minimum(quality, 50.0)))
+    low = floor(5000.25 / jnp.minimum(quality, 50.0))
     scale = jnp.where(quality < 50, low, 200 - 2 * quality)
     return jnp.clip(floor((table * scale + 50.5) / 100), 1.0, 255.0)
 

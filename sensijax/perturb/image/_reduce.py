@@ -1,4 +1,9 @@
-"""Arithmetic whose rounding is written down, so that a row's bits do not depend on the rows beside it."""
+"""Arithmetic whose rounding is written down, so that a row's bits do not depend on the rows beside it.
+
+Two further rules hold in this room: one number for the whole image is never divided by but multiplied with as `(1 / number)`,
+because a compiler turns the one into the other in some batches and not in others; and sums of products of such numbers are
+`rounded`.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -35,7 +35,7 @@ def scaled(x: Float[Array, "H W C"], step: Float[Array, ""]) -> Float[Array, "H 
     """The image about its centre, read in steps of `step` px: 1/2 enlarges it twofold, 2 shrinks it to half."""
     centres = [(side - 1) / 2 for side in x.shape[:2]]
     rows, columns = (
-        rounded((jnp.arange(side, dtype=x.dtype) - centre) * step) + centre for side, centre in zip(x.shape, centres)
+        rounded((jnp.arange(side, dtype=x.dtype) - centre) * step) + centre for side, centre in zip(x.shape[:2], centres, strict=True)
     )
     return resample(x, rows[:, None], columns[None, :])
 

@@ -54,7 +54,7 @@ class GaussianBlur(Perturbation):
     def apply(self, key: Array, x: Array) -> Array:
         taps = np.arange(self.radius + 1, dtype=np.float32)
         weights = jnp.where(taps <= jnp.floor(4 * self.sigma + 0.5), gaussian_weights(self.sigma, taps), 0.0)
-        weights = weights / (2 * ordered_sum(weights) - weights[0])
+        weights = weights * (1 / (2 * ordered_sum(weights) - weights[0]))
         for axis in (0, 1):
             x = weigh_symmetric(x, weights, axis, mode="edge")
         return jnp.clip(x, 0.0, 1.0)
@@ -110,7 +110,7 @@ class DefocusBlur(Perturbation):
     def apply(self, key: Array, x: Array) -> Array:
         taps = np.arange(3 if self.reach > 8 else 2, dtype=np.float32)
         weights = jnp.where((taps <= 1) | (self.radius > 8), gaussian_weights(self.alias_blur, taps), 0.0)
-        weights = weights / (2 * ordered_sum(weights) - weights[0])
+        weights = weights * (1 / (2 * ordered_sum(weights) - weights[0]))
         height, width, _ = x.shape
         # Mirrored once for both steps: what the rim's smoothing needs beyond the frame is not what lies in it.
         margin = self.reach + len(taps) - 1
@@ -139,4 +139,4 @@ def _disk(x: Array, radius: Array, reach: int) -> Array:
         pair = shifted(line, 0, reach - offset, height) + shifted(line, 0, reach + offset, height)
         total = total + jnp.where(half_widths[offset] >= 0, pair, 0.0)
     both = np.where(lines > 0, np.float32(2), np.float32(1))
-    return total / jnp.sum(inside * (both[:, None] * both[None, :]))
+    return total * (1 / jnp.sum(inside * (both[:, None] * both[None, :])))

@@ -66,7 +66,7 @@ class MotionBlur(Perturbation):
         angle = (jax.random.uniform(key, (), x.dtype) - 0.5) * (math.pi / 2)
         taps = np.arange(2 * self.reach + 1, dtype=np.float32)
         weights = jnp.where(taps <= 2 * jnp.ceil(self.radius), gaussian_weights(self.sigma, taps), 0.0)
-        weights = weights / ordered_sum(weights)
+        weights = weights * (1 / ordered_sum(weights))
         down = jnp.ceil(rounded(taps * jnp.sin(angle)) - 0.5).astype(jnp.int32)
         right = jnp.ceil(rounded(taps * jnp.cos(angle)) - 0.5).astype(jnp.int32)
         above, ahead = math.ceil(2 * self.reach * math.sin(math.pi / 4)), 2 * self.reach

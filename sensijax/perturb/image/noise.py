@@ -85,7 +85,7 @@ class ShotNoise(Perturbation):
 
     def apply(self, key: Array, x: Array) -> Array:
         gain = jnp.where(self.gain > 0, self.gain, 1.0)
-        light = jnp.maximum(x, 0.0) / gain
+        light = jnp.maximum(x, 0.0) * (1 / gain)
         count = pointwise(poisson_quantile, jax.random.uniform(key, x.shape, x.dtype), light)
         return jnp.clip(count * gain, 0.0, 1.0)
 

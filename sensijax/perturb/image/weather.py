@@ -91,4 +91,4 @@ def plasma(key: Array, decay: Float[Array, ""], levels: int) -> Float[Array, "S 
         grid = grid.reshape(2 * side, 2 * side)
         spread = spread / (decay * decay)
     low = jnp.min(grid)
-    return (grid - low) / (jnp.max(grid) - low)
+    return (grid - low) * (1 / (jnp.max(grid) - low))
