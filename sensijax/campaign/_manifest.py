@@ -35,7 +35,7 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
                  "groups": sorted(data.groups)},
         "seeds": list(campaign.seeds),  # type: ignore[arg-type]
         "design": repr(campaign.design),
-        "stages": {name: {"kind": sweep.kind, "axis": sweep.axis, "values": list(sweep.values),
+        "stages": {name: {"kind": sweep.kind, "axis": sweep.axis, "values": list(sweep.values), "identity": _identity(campaign, name),
                           "options": {k: _plain(v) for k, v in sweep.options.items()},
                           "about": (sweep.target.__doc__ or "").strip().split("\n")[0]}
                    for name, sweep in campaign.stages.items()},
@@ -47,6 +47,11 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
         "programs": plan.programs,
         "environment": environment["id"],
     }
+
+
+def _identity(campaign: Campaign, stage: str) -> float:
+    """The setting at which nothing happens: where a curve's clean point belongs."""
+    return next(v for v in campaign.stages[stage].values if campaign.perturbation(stage, v).is_identity())
 
 
 def _plain(value: Any) -> Any:

@@ -110,7 +110,10 @@ class Responses:
           >>> results.sql("select scenario, avg(correct::int) from responses group by all")   # doctest: +SKIP
         """
         try:
-            return self._connection.sql(query).df()
+            answer = self._connection.sql(query)
+            if answer is None:
+                raise ArgumentError("query", repr(query), "a statement that has an answer")
+            return answer.df()
         except duckdb.Error as error:
             raise ArgumentError("query", repr(query), str(error)) from error
 
@@ -190,7 +193,7 @@ class Responses:
         position = np.zeros(len(seeds), np.int64)
         for seed, k in seed_index.items():
             position[seeds == seed] = k
-        scores[rows["i"], position, np.searchsorted(ids, rows["example"])] = rows["score"]
+        scores[rows["i"], position, np.searchsorted(ids, rows["example"])] = np.ma.filled(rows["score"], np.nan)
         found = {}
         for i, name in enumerate(self.manifest["scenarios"]):
             if name in self._complete:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import itertools
 import os
 import pathlib
 
@@ -25,13 +26,13 @@ class Results(Responses):
     def _summary(self) -> pd.DataFrame:
         names = list(self._complete)
         facts = self._facts().set_index("scenario").reindex(names)
-        drops = self._drops([self._scores[name] for name in names], self._binary)
+        drops = self._drops([self._scores[name] for name in names])
         tolerance = self.manifest["tolerance"]
         table = pd.DataFrame({
             "scenario": names,
             "stages": ["+".join(stage for stage, _ in self._complete[n]["settings"]) or "clean" for n in names],
             "severity": [self._complete[n]["severity"] for n in names],
-            self.metric: [float(np.nanmean(self._scores[n])) for n in names],
+            self.metric: [_mean(self._scores[n]) for n in names],
             "drop": drops.mean, "low": drops.low, "high": drops.high, "p_value": drops.p_value,
         })
         perturbed = table.scenario != "clean"
@@ -69,22 +70,27 @@ class Results(Responses):
         return float(mean.mean), float(mean.low), float(mean.high)
 
     def curve(self, stage: str) -> pd.DataFrame:
-        """A stage alone, over its settings, from the clean baseline on: the rows of `scenarios` sorted by setting.
+        """A stage alone, over its settings: the rows of `scenarios`, from the clean baseline on, by distance from it.
+
+        The baseline stands at the setting of no perturbation: severity 0, or the identity of whatever is swept.
 
         Raises:
           ArgumentError: for a stage that the campaign does not have.
         """
         self._known(stage)
         table = self._summary[(self._summary.stages == stage) | (self._summary.scenario == "clean")]
-        return table.sort_values("severity").reset_index(drop=True)
+        identity = self.manifest["stages"][stage]["identity"]
+        table = table.assign(severity=table.severity.where(table.scenario != "clean", identity).astype(float))
+        return table.sort_values("severity", key=lambda values: abs(values - identity), kind="stable").reset_index(drop=True)
 
     def ranking(self) -> pd.DataFrame:
         """The stages, worst first: what each does alone, averaged over its settings.
 
         Returns:
           Columns: stage, kind, mean_drop with its interval (low, high; the mean over settings is taken example by
-          example), worst_drop and the setting it occurs at (worst_at), breaks_at (the smallest setting whose verdict is
-          fragile, NaN if none), robust_to (the largest setting up to which every verdict is robust, 0 if none), flip_rate.
+          example), worst_drop and the setting it occurs at (worst_at), breaks_at (the mildest setting whose verdict is
+          fragile, NaN if none), robust_to (the strongest setting up to which every verdict is robust, NaN if none),
+          flip_rate. A stage none of whose outputs are finite has no mean, and comes first.
         """
         rows = []
         for stage, about in self.manifest["stages"].items():
@@ -92,21 +98,23 @@ class Results(Responses):
             alone = alone[alone.scenario != "clean"]
             if alone.empty:
                 continue
-            mean = self._drops([np.mean([self._scores[n] for n in alone.scenario], axis=0)], binary=False)
-            worst = alone.loc[alone["drop"].idxmax()]
-            fragile = alone.severity[alone.verdict == "fragile"]
-            not_robust = alone.severity[alone.verdict != "robust"]
-            robust = alone.severity[alone.severity < (not_robust.min() if len(not_robust) else np.inf)]
+            mean = self._drops([np.mean([self._scores[n] for n in alone.scenario], axis=0)])
+            worst = alone.loc[alone["drop"].fillna(-np.inf).idxmax()]
+            verdicts = dict(zip(alone.severity, alone.verdict, strict=True))
+            in_order = sorted(set(about["values"]) - {about["identity"]}, key=lambda value: abs(value - about["identity"]))
+            robust = list(itertools.takewhile(lambda value: verdicts.get(value) == "robust", in_order))  # noqa: B023 - used here alone
             rows.append({
                 "stage": stage, "kind": about["kind"], "mean_drop": mean.mean[0], "low": mean.low[0], "high": mean.high[0],
-                "worst_drop": worst["drop"], "worst_at": worst.severity, "breaks_at": fragile.min() if len(fragile) else np.nan,
-                "robust_to": robust.max() if len(robust) else 0.0,
+                "worst_drop": worst["drop"], "worst_at": worst.severity,
+                "breaks_at": next((value for value in in_order if verdicts.get(value) == "fragile"), np.nan),
+                "robust_to": robust[-1] if robust else np.nan,
                 **({"flip_rate": alone.flip_rate.mean()} if "flip_rate" in alone else {}),
             })
         columns = ["stage", "kind", "mean_drop", "low", "high", "worst_drop", "worst_at", "breaks_at", "robust_to"]
         if not rows:
             return pd.DataFrame(columns=columns)
-        return pd.DataFrame(rows).sort_values("mean_drop", ascending=False, kind="stable").reset_index(drop=True)
+        table = pd.DataFrame(rows).sort_values("mean_drop", ascending=False, kind="stable", na_position="first")
+        return table.reset_index(drop=True)
 
     def interactions(self) -> pd.DataFrame:
         """The pairs of which both members ran alone too, strongest first.
@@ -221,8 +229,8 @@ class Results(Responses):
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
-    def _drops(self, scores: list[np.ndarray], binary: bool) -> measure.Estimate:
-        return measure.paired_bootstrap(self._scores["clean"] - np.stack(scores), binary=binary)
+    def _drops(self, scores: list[np.ndarray]) -> measure.Estimate:
+        return measure.paired_bootstrap(self._scores["clean"] - np.stack(scores), binary=self._binary)
 
     @property
     def _binary(self) -> bool:
@@ -248,3 +256,8 @@ class Results(Responses):
             "select r.label, c.prediction as clean, r.prediction from responses r join responses c using (example) "
             "where r.scenario = ? and c.scenario = 'clean' and r.status <> 'nonfinite_input'", [scenario]).fetchnumpy()
         return rows["label"], rows["clean"], rows["prediction"]
+
+
+def _mean(scores: np.ndarray) -> float:
+    known = scores[~np.isnan(scores)]
+    return float(known.mean()) if known.size else float("nan")

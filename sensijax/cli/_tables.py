@@ -44,10 +44,10 @@ def damage_table(results: Any) -> Table:
     for name, justify in (("stage", "left"), ("lost", "right"), ("95 %", "right"), ("at worst", "right"), ("breaks at", "right"), ("robust to", "right")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for row in ranking.itertuples(index=False):
-        breaks = row.breaks_at == row.breaks_at
+        breaks, robust = row.breaks_at == row.breaks_at, row.robust_to == row.robust_to
         table.add_row(row.stage, f"{100 * row.mean_drop:.1f}", f"{100 * row.low:.1f} to {100 * row.high:.1f}", f"{100 * row.worst_drop:.1f} at {row.worst_at:g}",
                       Text(f"{row.breaks_at:g}" if breaks else "-", style=_COLOURS["fragile"] if breaks else ""),
-                      Text(f"{row.robust_to:g}" if row.robust_to else "-", style=_COLOURS["robust"] if row.robust_to else ""))
+                      Text(f"{row.robust_to:g}" if robust else "-", style=_COLOURS["robust"] if robust else ""))
     return table
 
 

@@ -64,7 +64,7 @@ def paired_bootstrap(
     Args:
       difference: `[..., S, N]`, scenarios, seeds, examples, one dtype of real numbers (say, clean minus perturbed).
         NaN in any seed excludes that example from its scenario, and is counted.
-      binary: whether these are differences of correct or not: -1, 0 or 1 (or NaN).
+      binary: whether these are differences of correct or not, -1, 0 or 1 (or NaN), or means of such over scenarios.
       resamples: how many, >= 100; 2,000 place a 95% bound to about 3% of the interval's width.
       level: of the interval, in (0, 1).
       seed: of the resampling, >= 0.
@@ -73,7 +73,7 @@ def paired_bootstrap(
       An `Estimate`, its arrays `[...]`.
 
     Raises:
-      ArgumentError: if shapes or options do not fit, a value is infinite, or `binary` and a value is not -1, 0 or 1.
+      ArgumentError: if shapes or options do not fit, a value is infinite, or `binary` and a value is outside [-1, 1].
 
     Reference:
       Owen, "The pigeonhole bootstrap", Annals of Applied Statistics 1 (2007). Bonett and Price, "Adjusted Wald
@@ -218,9 +218,9 @@ def _estimate(argument: str, values: Any, bound: int | None, resamples: int, lev
         if np.isinf(block).any():
             raise ArgumentError(argument, "an infinity", "finite numbers, or NaN to exclude an example")
         if bound is not None:
-            wrong = block[(np.abs(block) > bound) | (np.isfinite(block) & (block != np.rint(block)))]
+            wrong = block[np.abs(block) > bound]
             if wrong.size:
-                raise ArgumentError(argument, f"{wrong[0]:g}", f"with `binary`, whole numbers in [-{bound}, {bound}]")
+                raise ArgumentError(argument, f"{wrong[0]:g}", f"with `binary`, numbers in [-{bound}, {bound}]")
 
     leading, (n_seeds, n) = values.shape[:-2], values.shape[-2:]
     out = bootstrap(values.reshape(-1, n_seeds, n), pseudo=bound is not None, resamples=resamples, level=level,

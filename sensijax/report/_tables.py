@@ -19,13 +19,6 @@ def planned(manifest: dict[str, Any], stage: str) -> dict[str, float]:
     }
 
 
-def identity(manifest: dict[str, Any], stage: str) -> float:
-    """Where on a stage's axis nothing happens: the value of its sweep that is no scenario of its own; 0 if that is
-    not clear."""
-    values = set(manifest["stages"][stage]["values"]) - set(planned(manifest, stage).values())
-    return values.pop() if len(values) == 1 else 0.0
-
-
 def stage_table(results: Results) -> pd.DataFrame:
     """The ranking, with what each stage's settings come to.
 
@@ -103,7 +96,7 @@ def curve_points(results: Results, stage: str) -> pd.DataFrame:
     score = table.loc[table.scenario == "clean", results.metric].iloc[0]
     points = pd.DataFrame(
         {
-            "x": table.severity.where(table.scenario != "clean", identity(results.manifest, stage)).astype(float),
+            "x": table.severity,
             "score": table[results.metric],
             "low": score - table.high,
             "high": score - table.low,

@@ -288,6 +288,26 @@ def test_regression(make_campaign, make_data, tmp_path):
     assert results.ranking().stage.tolist() == ["dim"]
 
 
+def test_a_regression_that_breaks_down_is_fragile(make_campaign, make_data, tmp_path):
+    data = make_data()
+    data = sj.Dataset(data.x, data.x.mean(axis=(1, 2, 3)), name="brightness")
+    model = sj.Model(lambda w, x: jnp.log(w - x.max(axis=(1, 2, 3))), np.ones((), np.float32), name="breaks-at-white")
+    stages = {"bright": sj.sweep(image.Brightness, severity=[0, 5]), "dim": sj.sweep(image.Contrast, severity=[0, 1])}
+    results = sj.run(make_campaign(model=model, data=data, stages=stages, design=sj.design.isolated()), tmp_path / "run", micro_batch=64)
+    table = results.scenarios().set_index("scenario")
+    assert table.loc["bright@5", "nonfinite_outputs"] == 60 and np.isnan(table.loc["bright@5", "r2"])
+    assert table.loc["bright@5", "verdict"] == "fragile"
+    assert results.ranking().stage.tolist() == ["bright", "dim"]
+
+
+def test_an_axis_that_is_no_severity(make_campaign, tmp_path):
+    """JPEG quality: nothing happens at 100, and 10 is stronger than 50."""
+    stages = {"jpeg": sj.sweep(image.JPEG, quality=[100, 10, 50])}
+    results = sj.run(make_campaign(stages=stages, design=sj.design.isolated(), tolerance=0.01), tmp_path / "run", micro_batch=64)
+    assert results.curve("jpeg").scenario.tolist() == ["clean", "jpeg@50", "jpeg@10"]
+    assert results.curve("jpeg").severity.tolist() == [100, 50, 10]
+
+
 def test_wrong_micro_batch(make_campaign, tmp_path):
     with pytest.raises(sj.ArgumentError, match="micro_batch"):
         sj.run(make_campaign(), tmp_path / "run", micro_batch=0)

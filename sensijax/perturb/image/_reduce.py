@@ -1,8 +1,8 @@
 """Arithmetic whose rounding is written down, so that a row's bits do not depend on the rows beside it.
 
 Two further rules hold in this room: one number for the whole image is never divided by but multiplied with as `(1 / number)`,
-because a compiler turns the one into the other in some batches and not in others; and sums of products of such numbers are
-`rounded`.
+because a compiler turns the one into the other in some batches and not in others; and a product of such a number is
+`rounded` before it is added to, squared, or multiplied by a constant.
 """
 
 import jax
@@ -29,9 +29,9 @@ def image_mean(x: Float[Array, "H W C"]) -> Float[Array, "1 1 C"]:
 
 
 def rounded(product: Float[Array, "..."]) -> Float[Array, "..."]:
-    """A product, rounded by itself before anything is added to it.
+    """A product, rounded by itself before it goes into a sum or another product.
 
-    Otherwise a compiler may fuse the two into one rounding, or not, as the program around it happens to be laid out. It
-    costs the last bit of the mantissa. The derivative is that of the identity.
+    Otherwise a compiler may round it and the sum as one, or multiply in another order, as the program around happens to be
+    laid out. It costs the last bit of the mantissa. The derivative is that of the identity.
     """
     return jax.lax.reduce_precision(product, exponent_bits=8, mantissa_bits=22)

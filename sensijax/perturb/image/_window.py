@@ -15,8 +15,8 @@ from sensijax.perturb.image._reduce import rounded
 def gaussian_weights(sigma: Float[Array, ""], taps: np.ndarray) -> Float[Array, "T"]:
     """`exp(-taps**2 / (2 sigma**2))`; at sigma zero one at tap 0 and zero elsewhere, with finite derivatives."""
     # Below a hundredth of a pixel every other weight is zero in float32.
-    ratio = taps * (1 / jnp.maximum(sigma, 0.01))
-    return jnp.exp(rounded(-0.5 * (ratio * ratio)))
+    ratio = rounded(taps * (1 / jnp.maximum(sigma, 0.01)))
+    return jnp.exp(-0.5 * rounded(ratio * ratio))
 
 
 def shifted(x: Array, axis: int, start: int, length: int) -> Array:

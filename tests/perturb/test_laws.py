@@ -1,0 +1,238 @@
+"""Laws that every image perturbation obeys."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sensijax.core import ArgumentError, take
+from sensijax.perturb import image
+
+SHAPE, ROWS = (32, 32, 3), 256
+GREY = tuple(op for op in image.ALL if op is not image.Saturate)
+STEPS = (image.ImpulseNoise, image.Pixelate)  # no derivative with respect to severity
+DRAWN = (image.ShotNoise, image.JPEG, *STEPS)  # the derivative passes through rounding: not that of finite differences
+
+
+def pictures(rows, shape, seed=0):
+    """Smooth scenes with an edge and some texture, in bytes; the second is black, the third white, the fourth grey."""
+    rng = np.random.default_rng(seed)
+    height, width, channels = shape
+    y, x = np.mgrid[:height, :width] / max(height, width)
+    slope = rng.uniform(-1, 1, (rows, 1, 1, channels))
+    wave = rng.uniform(1, 6, (rows, 1, 1, channels)) * (x[..., None] + y[..., None] * slope)
+    out = 0.5 + 0.3 * np.sin(2 * np.pi * wave) + 0.2 * (x > 0.5)[..., None] + 0.05 * rng.standard_normal((rows, *shape))
+    out = np.round(np.clip(out, 0, 1) * 255) / 255
+    out[1:2], out[2:3], out[3:4] = 0, 1, 0.5
+    return jnp.asarray(out, jnp.float32)
+
+
+class Compiled:
+    """One operation, compiled once for a whole batch: severities, keys and images as rows."""
+
+    def __init__(self, op):
+        self.op, self.traces = op, 0
+
+        def one(severity, key, x):
+            self.traces += 1
+            return op.at(severity, size=32)(key, x)
+
+        self.one = one
+        self.single, self.batch = jax.jit(one), jax.jit(jax.vmap(one))
+        self.x = pictures(ROWS, SHAPE)
+        self.keys = jax.random.split(jax.random.key(0), ROWS)
+        self.severities = jnp.asarray(np.random.default_rng(1).uniform(0, 5, ROWS), jnp.float32)
+        whole = jnp.round(self.severities)  # half of the rows at published severities, some of them 0
+        self.severities = jnp.where(jnp.arange(ROWS) % 2 == 0, whole, self.severities).at[0].set(0)
+        self.out = np.asarray(self.batch(self.severities, self.keys, self.x))
+
+
+@pytest.fixture(scope="module", params=image.ALL, ids=lambda op: op.__name__)
+def compiled(request):
+    return Compiled(request.param)
+
+
+def test_the_output_is_an_image_of_the_same_shape(compiled):
+    assert compiled.out.shape == (ROWS, *SHAPE) and compiled.out.dtype == np.float32
+    assert np.isfinite(compiled.out).all() and compiled.out.min() >= 0 and compiled.out.max() <= 1
+
+
+def test_severity_0_is_the_identity_bit_for_bit_within_a_stack(compiled):
+    still = np.asarray(compiled.severities) == 0
+    assert still.sum() > 5
+    np.testing.assert_array_equal(compiled.out[still], np.asarray(compiled.x)[still])
+    moved = [np.any(o != x) for o, x in zip(compiled.out[~still], np.asarray(compiled.x)[~still], strict=True)]
+    assert np.mean(moved) > 0.9
+
+
+def test_severity_0_is_the_identity_bit_for_bit_outside_jit(compiled):
+    x = jax.random.uniform(jax.random.key(9), (8, 8, 3))  # not bytes
+    np.testing.assert_array_equal(compiled.op.at(0)(compiled.keys[0], x), x)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 64])
+def test_neither_place_nor_batch_size_changes_a_rows_bits(compiled, rows):
+    for seed in range(2):
+        picked = np.random.default_rng(seed).permutation(ROWS)[:rows]
+        out = compiled.batch(*take((compiled.severities, compiled.keys, compiled.x), picked))
+        np.testing.assert_array_equal(out, compiled.out[picked])
+
+
+def test_vmap_is_the_loop_of_single_calls_bit_for_bit(compiled):
+    for row in range(12):
+        out = compiled.single(compiled.severities[row], compiled.keys[row], compiled.x[row])
+        np.testing.assert_array_equal(out, compiled.out[row])
+
+
+def test_jit_changes_nothing_that_matters(compiled):
+    for row in (4, 5, 7):
+        out = compiled.one(compiled.severities[row], compiled.keys[row], compiled.x[row])
+        np.testing.assert_allclose(out, compiled.out[row], rtol=0, atol=1e-6)
+
+
+def test_an_array_of_severities_is_one_trace(compiled):
+    before = compiled.traces
+    for severity in (jnp.zeros(ROWS), jnp.full(ROWS, 2.5), jnp.full(ROWS, 5.0)):
+        compiled.batch(severity, compiled.keys, compiled.x)
+    assert compiled.traces == before
+
+
+def test_a_stack_of_severities_is_one_value(compiled):
+    stacked = compiled.op.at(jnp.arange(6.0), size=32)
+    assert {leaf.shape for leaf in jax.tree.leaves(stacked)} == {(6,)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(stacked)} == {np.dtype(np.float32)}
+    assert stacked.is_identity().tolist() == [True] + 5 * [False]
+    with pytest.raises(ArgumentError, match="a stack of perturbations"):
+        stacked(compiled.keys[0], compiled.x[0])
+
+
+def test_a_deterministic_operation_ignores_its_key_and_no_other_does(compiled):
+    severity = jnp.full(7, 4.0)
+    rows = slice(4, 11)
+    one = compiled.batch(severity, compiled.keys[rows], compiled.x[rows])
+    other = compiled.batch(severity, jax.random.split(jax.random.key(77), 7), compiled.x[rows])
+    assert bool((one == other).all()) == compiled.op.deterministic
+
+
+def test_unusable_severities_sizes_and_images_are_refused(compiled):
+    for severity in (-0.1, 5.1, np.nan):
+        with pytest.raises(ArgumentError, match="severity"):
+            compiled.op.at(severity)
+    with pytest.raises(ArgumentError, match="size"):
+        compiled.op.at(1, size=64)
+    for shape in ((4, 32, 32, 3), (32, 32), (7, 32, 3), (32, 32, 2)):
+        with pytest.raises(ArgumentError, match="`x`"):
+            compiled.op.at(1)(compiled.keys[0], jnp.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (33, 47, 1)], ids=str)
+@pytest.mark.parametrize("op", GREY, ids=lambda op: op.__name__)
+def test_grey_small_and_oblong_images(op, shape):
+    x = pictures(2, shape)[:1]
+    program = jax.jit(jax.vmap(lambda s, k, v: op.at(s)(k, v), in_axes=(0, None, None)))  # the scale of 224 px
+    out = np.asarray(program(jnp.array([0.0, 5.0]), jax.random.key(1), x[0]))
+    np.testing.assert_array_equal(out[0], x[0])
+    assert np.isfinite(out).all() and out.min() >= 0 and out.max() <= 1 and np.any(out[1] != out[0])
+
+
+@pytest.mark.parametrize("op", image.ALL, ids=lambda op: op.__name__)
+def test_colour_images_of_odd_sides(op):
+    x = pictures(5, (33, 47, 3))[4]
+    out = np.asarray(jax.jit(lambda s, v: op.at(s, size=32)(jax.random.key(1), v))(3.0, x))
+    assert np.isfinite(out).all() and out.min() >= 0 and out.max() <= 1 and np.any(out != x)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("op", image.ALL, ids=lambda op: op.__name__)
+def test_images_of_224(op):
+    x = pictures(9, (224, 224, 3))[4:]
+    program = jax.jit(jax.vmap(lambda s, k, v: op.at(s)(k, v)))
+    severities, keys = jnp.arange(1.0, 6.0), jax.random.split(jax.random.key(1), 5)
+    out = np.asarray(program(severities, keys, x))
+    assert np.isfinite(out).all() and out.min() >= 0 and out.max() <= 1
+    np.testing.assert_array_equal(program(severities[3:4], keys[3:4], x[3:4])[0], out[3])
+
+
+def test_grey_images_have_no_saturation():
+    with pytest.raises(ArgumentError, match="3 channels: a grey image has no saturation"):
+        image.Saturate.at(1)(jax.random.key(0), jnp.zeros((8, 8, 1)))
+
+
+@pytest.fixture(scope="module", params=image.ALL, ids=lambda op: op.__name__)
+def derivatives(request):
+    """Derivatives of a weighted sum of the output by severity and by the image, for many rows at once."""
+    op, shape = request.param, (16, 16, 3)
+    x = pictures(12, shape, seed=4)
+    weight = jax.random.normal(jax.random.key(5), shape)
+
+    def score(severity, key, x):
+        return jnp.sum(weight * op.at(severity, size=32)(key, x))
+
+    keys = jax.random.split(jax.random.key(3), 12)
+    values = jax.jit(jax.vmap(score))
+    return op, jax.jit(jax.vmap(jax.grad(score, argnums=(0, 2)))), values, keys, x, weight
+
+
+@pytest.mark.parametrize("severity", [0.0, 1e-3, 1.0, 2.5, 5.0])
+def test_derivatives_are_finite_everywhere(derivatives, severity):
+    op, grad, _, keys, x, weight = derivatives
+    by_severity, by_image = grad(jnp.full(12, severity), keys, x)
+    assert np.isfinite(by_severity).all() and np.isfinite(by_image).all()
+    if severity == 0:
+        np.testing.assert_array_equal(by_image, jnp.broadcast_to(weight, x.shape))
+    if severity == 2.5 and op not in STEPS:
+        assert (np.abs(by_severity[4:]) > 1e-4).all()
+
+
+def test_derivatives_by_severity_match_finite_differences(derivatives):
+    op, grad, values, keys, x, _ = derivatives
+    if op in DRAWN:
+        pytest.skip("rounds: the derivative passes through")
+    severity, step = jnp.full(12, 2.45), 2e-3
+    exact = np.asarray(grad(severity, keys, x)[0])[4:]
+    difference = np.asarray((values(severity + step, keys, x) - values(severity - step, keys, x)) / (2 * step))[4:]
+    # Pixels that pass a kink (clipping, a pixel's edge) within the step are off; they are few.
+    assert np.median(np.abs(exact - difference)) < 0.02 * np.median(np.abs(exact)) + 0.02
+    assert np.corrcoef(exact, difference)[0, 1] > 0.99
+
+
+def test_derivatives_by_the_image_match_finite_differences(derivatives):
+    op, grad, values, keys, x, _ = derivatives
+    if op in (image.ShotNoise, image.JPEG, image.Pixelate):
+        pytest.skip("rounds: the derivative passes through")
+    x = 0.2 + 0.6 * x[4:]
+    keys, severity, step = keys[4:], jnp.full(8, 2.45), 1e-3
+    way = jax.random.normal(jax.random.key(8), x.shape)
+    exact = np.asarray(jnp.sum(grad(severity, keys, x)[1] * way, axis=(1, 2, 3)))
+    difference = (values(severity, keys, x + step * way) - values(severity, keys, x - step * way)) / (2 * step)
+    np.testing.assert_allclose(difference, exact, atol=0.05 * np.abs(exact).max() + 0.05)
+
+
+PUBLISHED = {
+    (image.GaussianNoise, "std"): ([0.08, 0.12, 0.18, 0.26, 0.38], [0.04, 0.06, 0.08, 0.09, 0.10]),
+    (image.ShotNoise, "gain"): (1 / np.array([60, 25, 12, 5, 3]), 1 / np.array([500, 250, 100, 75, 50])),
+    (image.ImpulseNoise, "rate"): ([0.03, 0.06, 0.09, 0.17, 0.27], [0.01, 0.02, 0.03, 0.05, 0.07]),
+    (image.SpeckleNoise, "std"): ([0.15, 0.2, 0.35, 0.45, 0.6], [0.06, 0.1, 0.12, 0.16, 0.2]),
+    (image.GaussianBlur, "sigma"): ([1, 2, 3, 4, 6], [0.4, 0.6, 0.7, 0.8, 1]),
+    (image.DefocusBlur, "radius"): ([3, 4, 6, 8, 10], [0.3, 0.4, 0.5, 1, 1.5]),
+    (image.DefocusBlur, "alias_blur"): ([0.1, 0.5, 0.5, 0.5, 0.5], [0.4, 0.5, 0.6, 0.2, 0.1]),
+    (image.MotionBlur, "radius"): ([10, 15, 15, 15, 20], [6, 6, 6, 8, 9]),
+    (image.MotionBlur, "sigma"): ([3, 5, 8, 12, 15], [1, 1.5, 2, 2, 2.5]),
+    (image.Fog, "density"): ([1.5, 2, 2.5, 2.5, 3], [0.2, 0.5, 0.75, 1, 1.5]),
+    (image.Fog, "decay"): ([2, 2, 1.7, 1.5, 1.4], [3, 3, 2.5, 2, 1.75]),
+    (image.Brightness, "shift"): ([0.1, 0.2, 0.3, 0.4, 0.5], [0.05, 0.1, 0.15, 0.2, 0.3]),
+    (image.Contrast, "factor"): ([0.4, 0.3, 0.2, 0.1, 0.05], [0.75, 0.5, 0.4, 0.3, 0.15]),
+    (image.Saturate, "factor"): ([0.3, 0.1, 2, 5, 20], [0.3, 0.1, 1.5, 2, 2.5]),
+    (image.Saturate, "shift"): ([0, 0, 0, 0.1, 0.2], [0, 0, 0, 0.1, 0.2]),
+    (image.Pixelate, "fraction"): ([0.6, 0.5, 0.4, 0.3, 0.25], [0.95, 0.9, 0.85, 0.75, 0.65]),
+    (image.JPEG, "quality"): ([25, 18, 15, 10, 7], [80, 65, 58, 50, 40]),
+}
+
+
+@pytest.mark.parametrize(("op", "field"), PUBLISHED, ids=lambda v: getattr(v, "__name__", v))
+def test_whole_severities_are_the_published_constants(op, field):
+    # hendrycks/robustness, ImageNet-C/create_c/make_imagenet_c.py and make_cifar_c.py.
+    for size, table in zip((224, 32), PUBLISHED[op, field], strict=True):
+        traced = jax.jit(lambda s, size=size: getattr(op.at(s, size=size), field))
+        for came in (getattr(op.at(jnp.arange(1, 6), size=size), field), jax.vmap(traced)(jnp.arange(1.0, 6.0))):
+            np.testing.assert_array_equal(came, np.asarray(table, np.float32))
