@@ -301,11 +301,11 @@ def test_a_regression_that_breaks_down_is_fragile(make_campaign, make_data, tmp_
 
 
 def test_an_axis_that_is_no_severity(make_campaign, tmp_path):
-    """JPEG quality: nothing happens at 100, and 10 is stronger than 50."""
-    stages = {"jpeg": sj.sweep(image.JPEG, quality=[100, 10, 50])}
+    """JPEG quality: nothing happens above 100, and 10 is stronger than 50."""
+    stages = {"jpeg": sj.sweep(image.JPEG, quality=[101, 10, 50])}
     results = sj.run(make_campaign(stages=stages, design=sj.design.isolated(), tolerance=0.01), tmp_path / "run", micro_batch=64)
     assert results.curve("jpeg").scenario.tolist() == ["clean", "jpeg@50", "jpeg@10"]
-    assert results.curve("jpeg").severity.tolist() == [100, 50, 10]
+    assert results.curve("jpeg").severity.tolist() == [101, 50, 10]
 
 
 def test_wrong_micro_batch(make_campaign, tmp_path):
