@@ -5,6 +5,7 @@
 
 import argparse
 import datetime
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -13,7 +14,6 @@ import re
 from typing import Any
 
 import jax
-import jaxlib
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -33,7 +33,7 @@ def main() -> None:
     console = Console(width=110)
     device = jax.devices()[0]
     measured: dict[str, Any] = {
-        "sensijax": sj.__version__, "jax": jax.__version__, "jaxlib": jaxlib.__version__, "python": platform.python_version(),
+        "sensijax": sj.__version__, "jax": jax.__version__, "jaxlib": importlib.metadata.version("jaxlib"), "python": platform.python_version(),
         "device": device.device_kind, "platform": device.platform, "processor": _processor(), "cores": os.cpu_count(),
         "date": datetime.date.today().isoformat(), "load_before": round(os.getloadavg()[0], 2),
     }

@@ -50,7 +50,7 @@ _HOME = {
 _ROOMS = ("adapt", "campaign", "core", "data", "demo", "measure", "perturb", "report")
 _WHERE = {name: room for room, names in _HOME.items() for name in names}
 
-__all__ = [*sorted(_WHERE), *_ROOMS]  # noqa: PLE0604
+__all__ = [*sorted(_WHERE), *_ROOMS]  # type: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:

@@ -147,7 +147,7 @@ def _seed_faults(seeds: Any) -> Iterator[Fault]:
 
 
 def _is_seed(seed: Any) -> bool:
-    return isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and 0 <= seed < 1 << 64
+    return isinstance(seed, (int, np.integer)) and not isinstance(seed, bool) and 0 <= int(seed) < 1 << 64
 
 
 def _stage_faults(stages: Any, sound: dict[str, Sweep]) -> Iterator[Fault]:

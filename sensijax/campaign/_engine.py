@@ -92,14 +92,14 @@ class Engine:
         if self._block is None or self._block[0] != start:
             examples, rows = self.campaign.examples, np.minimum(np.arange(start, start + self.plan.block), stop - 1)
             x, y, ids = examples.x[rows], examples.y[rows], words(examples.ids[rows])
-            sound = np.isfinite(x).reshape(len(x), -1).all(axis=1) if np.issubdtype(x.dtype, np.floating) else np.ones(len(x), bool)
+            sound = np.isfinite(x.reshape(len(x), -1)).all(axis=-1)
             clean = [self._executables["forward"](self._params, x[c.rows])[: c.valid] for c in chunks(len(x), self.micro_batch)]
             clean = jnp.concatenate(clean)
             self._refuse_probabilities(np.asarray(clean), sound)
             self._block = start, Block(jnp.asarray(x), jnp.asarray(y), jnp.asarray(ids), clean, jnp.asarray(sound))
         return self._block[1]
 
-    def _refuse_probabilities(self, outputs: np.ndarray, sound: np.ndarray) -> None:
+    def _refuse_probabilities(self, outputs: np.ndarray, sound: Any) -> None:
         if not self.campaign.examples.is_classification:
             return
         seen = outputs[sound & np.isfinite(outputs).all(axis=1)].astype(np.float32)

@@ -1,11 +1,11 @@
 """What the numbers were computed with: recorded on every row, and never mixed unasked."""
 
+import importlib.metadata
 import os
 import platform
 from typing import Any
 
 import jax
-import jaxlib
 import numpy as np
 
 from sensijax.core import digest
@@ -20,7 +20,7 @@ def environment() -> dict[str, Any]:
     device = jax.devices()[0]
     facts = {
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": importlib.metadata.version("jaxlib"),
         "numpy": np.__version__,
         "python": platform.python_version(),
         "platform": device.platform,
@@ -28,8 +28,8 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "cpu_features": _cpu_features(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "x64": bool(jax.config.jax_enable_x64),
-        "matmul_precision": str(jax.config.jax_default_matmul_precision),
+        "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
+        "matmul_precision": str(jax.config.jax_default_matmul_precision),  # type: ignore[attr-defined]
     }
     return {"id": digest(facts), **facts}
 

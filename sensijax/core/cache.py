@@ -20,6 +20,6 @@ def enable_compile_cache(folder: str | os.PathLike | None = None) -> None:
     Args:
       folder: where; `cache_folder() / "xla"` unless given.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(folder or cache_folder() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -35,7 +35,7 @@ class Dataset:
     x: np.ndarray
     y: np.ndarray
     name: str = "data"
-    ids: np.ndarray | None = None
+    ids: np.ndarray = None  # type: ignore[assignment]  # filled in below
     groups: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):

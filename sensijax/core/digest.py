@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 _BYTES = 16
@@ -82,7 +83,7 @@ def _feed(h: Any, value: Any) -> None:
         _tagged(h, "seq", str(len(value)).encode())
         for item in value:
             _feed(h, item)
-    elif isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key):
+    elif isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
         _tagged(h, "key", str(jax.random.key_impl(value)).encode())
         _feed(h, np.asarray(jax.random.key_data(value)))
     elif isinstance(value, (np.ndarray, np.generic, jax.Array)):

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int
 
 from sensijax.core.errors import ArgumentError
@@ -105,7 +106,7 @@ def _check(outputs: Array, y: Array, clean: Array, sound: Array) -> None:
         raise ArgumentError("y", f"{y.dtype}{list(y.shape)}", f"one integer label for each of {rows} rows")
     if sound.shape != (rows,) or sound.dtype != jnp.bool_:
         raise ArgumentError("sound", f"{sound.dtype}{list(sound.shape)}", f"one boolean for each of {rows} rows")
-    if not isinstance(y, jax.core.Tracer):
+    if not isinstance(y, Tracer):
         wrong = np.asarray(y)[(np.asarray(y) < 0) | (np.asarray(y) >= classes)]
         if wrong.size:
             raise ArgumentError("y", int(wrong[0]), f"a class in 0..{classes - 1}")

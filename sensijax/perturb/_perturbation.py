@@ -2,15 +2,16 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, dataclass_transform
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from sensijax.core.errors import ArgumentError
-from sensijax.core.struct import struct
+from sensijax.core.struct import static, struct
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Domain:
     high: float = np.inf
 
 
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static, dataclasses.field))
 class Perturbation:
     """A frozen pytree that maps one example to one example: `(key, x) -> x`.
 
@@ -142,7 +144,7 @@ def interpolate(severity: Any, table: tuple[float, ...]) -> Float[Array, "..."]:
 
 def check_severity(severity: Any, top: float = 5) -> None:
     """Refuses a known severity that is NaN or outside [0, top]; traced ones pass."""
-    if isinstance(severity, jax.core.Tracer):
+    if isinstance(severity, Tracer):
         return
     given = np.asarray(severity, dtype=np.float64)
     wrong = given[~((given >= 0) & (given <= top))]

@@ -26,7 +26,7 @@ INK, QUIET, RULE, BAND = "#222222", "#666666", "#d0d0d0", "#c9d6e4"
 # Okabe and Ito's palette, which the colour-blind tell apart; every verdict has a shape of its own besides.
 VERDICTS = {"robust": ("#009e73", "o"), "undecided": ("#e69f00", "D"), "fragile": ("#d55e00", "s"), "": (INK, "o")}
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.size": 8.0,

@@ -66,7 +66,7 @@ def test_severity_0_is_the_identity_bit_for_bit_within_a_stack(compiled):
 
 
 def test_severity_0_is_the_identity_bit_for_bit_outside_jit(compiled):
-    x = jax.random.uniform(jax.random.key(9), (8, 8, 3))  # not bytes
+    x = jax.random.uniform(jax.random.key(9), SHAPE)  # not bytes
     np.testing.assert_array_equal(compiled.op.at(0)(compiled.keys[0], x), x)
 
 
@@ -92,8 +92,8 @@ def test_jit_changes_nothing_that_matters(compiled):
 
 def test_an_array_of_severities_is_one_trace(compiled):
     before = compiled.traces
-    for severity in (jnp.zeros(ROWS), jnp.full(ROWS, 2.5), jnp.full(ROWS, 5.0)):
-        compiled.batch(severity, compiled.keys, compiled.x)
+    for severity in (0.0, 2.5, 5.0):
+        compiled.batch(jnp.full(ROWS, severity, jnp.float32), compiled.keys, compiled.x)
     assert compiled.traces == before
 
 
@@ -107,7 +107,7 @@ def test_a_stack_of_severities_is_one_value(compiled):
 
 
 def test_a_deterministic_operation_ignores_its_key_and_no_other_does(compiled):
-    severity = jnp.full(7, 4.0)
+    severity = jnp.full(7, 4.0, jnp.float32)
     rows = slice(4, 11)
     one = compiled.batch(severity, compiled.keys[rows], compiled.x[rows])
     other = compiled.batch(severity, jax.random.split(jax.random.key(77), 7), compiled.x[rows])
@@ -176,7 +176,7 @@ def derivatives(request):
 @pytest.mark.parametrize("severity", [0.0, 1e-3, 1.0, 2.5, 5.0])
 def test_derivatives_are_finite_everywhere(derivatives, severity):
     op, grad, _, keys, x, weight = derivatives
-    by_severity, by_image = grad(jnp.full(12, severity), keys, x)
+    by_severity, by_image = grad(jnp.full(12, severity, jnp.float32), keys, x)
     assert np.isfinite(by_severity).all() and np.isfinite(by_image).all()
     if severity == 0:
         np.testing.assert_array_equal(by_image, jnp.broadcast_to(weight, x.shape))
@@ -188,7 +188,7 @@ def test_derivatives_by_severity_match_finite_differences(derivatives):
     op, grad, values, keys, x, _ = derivatives
     if op in DRAWN:
         pytest.skip("rounds: the derivative passes through")
-    severity, step = jnp.full(12, 2.45), 2e-3
+    severity, step = jnp.full(12, 2.45, jnp.float32), 2e-3
     exact = np.asarray(grad(severity, keys, x)[0])[4:]
     difference = np.asarray((values(severity + step, keys, x) - values(severity - step, keys, x)) / (2 * step))[4:]
     # Pixels that pass a kink (clipping, a pixel's edge) within the step are off; they are few.
@@ -201,7 +201,7 @@ def test_derivatives_by_the_image_match_finite_differences(derivatives):
     if op in (image.ShotNoise, image.JPEG, image.Pixelate):
         pytest.skip("rounds: the derivative passes through")
     x = 0.2 + 0.6 * x[4:]
-    keys, severity, step = keys[4:], jnp.full(8, 2.45), 1e-3
+    keys, severity, step = keys[4:], jnp.full(8, 2.45, jnp.float32), 1e-3
     way = jax.random.normal(jax.random.key(8), x.shape)
     exact = np.asarray(jnp.sum(grad(severity, keys, x)[1] * way, axis=(1, 2, 3)))
     difference = (values(severity, keys, x + step * way) - values(severity, keys, x - step * way)) / (2 * step)

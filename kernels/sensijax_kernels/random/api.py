@@ -178,6 +178,6 @@ def _outlined(function: Callable[..., Array]) -> Callable[..., Array]:
     # LLVM's vectoriser may give up on a body this long, which costs a factor of 8. A call that is not inlined keeps the
     # loop flat. A compiler that does not know the attribute loses that speed and nothing else.
     def call(*operands: Any) -> Array:
-        return set_xla_metadata(jax.jit(function)(*operands), inlineable="false")
+        return set_xla_metadata(jax.jit(function)(*operands), inlineable="false")  # type: ignore[return-value]
 
     return call
