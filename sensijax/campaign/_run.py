@@ -1,12 +1,11 @@
 """Running a campaign: what is missing is computed, tile after tile, while the finished ones are being written."""
 
+import concurrent.futures
 import dataclasses
 import logging
 import os
-import queue
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ from sensijax.campaign._manifest import manifest_of
 from sensijax.campaign._plan import BYTES_PER_ROW, Plan, Tile, make_plan
 from sensijax.campaign._programs import Programs
 from sensijax.campaign._results import Results
-from sensijax.campaign._store import Store
+from sensijax.campaign._store import Coded, Store
 from sensijax.campaign._tuning import Tuning
 from sensijax.core import ArgumentError, StoreError
 from sensijax.measure import STATUSES
@@ -212,10 +211,10 @@ class _Run:
                 in_flight = dispatched
             if in_flight is not None:
                 self._collect(writer, *in_flight)
+            writer.wait()
         finally:
             writer.close()
             self.sweep_seconds += time.perf_counter() - sweep_started
-        writer.raise_failure()
 
     def _collect(self, writer: "_Writer", tile: Tile, chunks: Any, dispatched: float) -> None:
         jax.block_until_ready([columns for _, columns in chunks])
@@ -235,20 +234,17 @@ class _Run:
         scenario, seed, example = np.unravel_index(np.arange(tile.rows), tile.shape)
         examples = self.campaign.examples
 
-        def spread(values: list[Any], index: np.ndarray) -> np.ndarray:
-            return np.array(values, dtype=object)[index]
-
         address = {
-            "scenario": spread([s.name for s in tile.scenarios], scenario),
-            "stages": spread(["+".join(s.stages) or "clean" for s in tile.scenarios], scenario),
+            "scenario": Coded([s.name for s in tile.scenarios], scenario),
+            "stages": Coded(["+".join(s.stages) or "clean" for s in tile.scenarios], scenario),
             "severity": np.array([np.nan if s.severity is None else s.severity for s in tile.scenarios], np.float64)[scenario],
             "seed": np.array(tile.seeds, np.uint64)[seed],
             "example": examples.ids[tile.start + example],
         }
         if examples.y.ndim == 1:
             address["label"] = examples.y[tile.start + example]
-        status = np.array(STATUSES, dtype=object)[columns.pop("status")]
-        stages_digest = spread([self.campaign.settings_digest(s) for s in tile.scenarios], scenario)
+        status = Coded(STATUSES, columns.pop("status"))
+        stages_digest = Coded([self.campaign.settings_digest(s) for s in tile.scenarios], scenario)
         constants = {"tile": tile.id, "model": self.campaign.model.digest, "data": self.campaign.data.digest, "program": tile.program,
                      "environment": self.environment["id"], "micro_batch": self.engine.micro_batch}
         self.store.commit(tile.id, {**address, **columns, "status": status, "stages_digest": stages_digest}, constants)
@@ -314,31 +310,26 @@ class RunStatistics:
 
 
 class _Writer:
-    """Writes finished tiles in a thread of its own, one after the other; a failure is raised in the caller's thread."""
+    """Writes finished tiles in a thread of its own, while the device goes on; never more than one is on its way to disk.
+
+    So a kill loses the tile in hand and at most one that was computed and not yet written.
+    """
 
     def __init__(self, commit: Callable[[Tile, dict[str, np.ndarray]], None]):
         self._commit = commit
-        self._queue: queue.Queue = queue.Queue(maxsize=1)
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="sensijax-writer", daemon=True)
-        self._thread.start()
+        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="sensijax-writer")
+        self._writing: concurrent.futures.Future | None = None
 
     def put(self, tile: Tile, columns: dict[str, np.ndarray]) -> None:
-        self.raise_failure()
-        self._queue.put((tile, columns))
+        """Starts to write a tile once the one before it is on disk; raises what went wrong with that one."""
+        self.wait()
+        self._writing = self._thread.submit(self._commit, tile, columns)
+
+    def wait(self) -> None:
+        """Waits until everything is on disk; raises what went wrong."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
 
     def close(self) -> None:
-        self._queue.put(None)
-        self._thread.join()
-
-    def raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-    def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if self._failure is None:
-                try:
-                    self._commit(*item)
-                except BaseException as error:  # handed to the caller by `raise_failure`
-                    self._failure = error
+        self._thread.shutdown(wait=True)

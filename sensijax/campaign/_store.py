@@ -23,7 +23,7 @@ import platform
 import re
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -49,6 +49,16 @@ class Scan:
     conflicts: tuple[str, ...]
 
 
+class Coded(NamedTuple):
+    """A column of few distinct words: `words[codes[i]]` in row i.
+
+    DuckDB spells the words out; handing it Python strings, a row at a time, would cost more than all else.
+    """
+
+    words: Sequence[str]
+    codes: np.ndarray
+
+
 class Store:
     """A campaign's folder.
 
@@ -62,12 +72,12 @@ class Store:
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
-    def commit(self, tile: str, columns: Mapping[str, np.ndarray], constants: Mapping[str, Any]) -> pathlib.Path:
+    def commit(self, tile: str, columns: Mapping[str, np.ndarray | Coded], constants: Mapping[str, Any]) -> pathlib.Path:
         """Writes a finished tile: temporary file, fsync, rename, fsync of the folder. Then it is there for good.
 
         Args:
           tile: the tile's id.
-          columns: name to array `[rows]`; NaN in a float column becomes NULL.
+          columns: name to array `[rows]` or `Coded`; NaN in a float column becomes NULL.
           constants: name to the value that every row has.
 
         Returns:
@@ -192,7 +202,7 @@ class Store:
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
-    def _write(self, folder: pathlib.Path, prefix: str, columns: Mapping[str, np.ndarray], constants: Mapping[str, Any]) -> pathlib.Path:
+    def _write(self, folder: pathlib.Path, prefix: str, columns: Mapping[str, np.ndarray | Coded], constants: Mapping[str, Any]) -> pathlib.Path:
         with self._guard(folder):
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / _temporary()
@@ -207,14 +217,13 @@ class Store:
             _fsync(folder)
         return final
 
-    def _copy(self, path: pathlib.Path, columns: Mapping[str, np.ndarray], constants: Mapping[str, Any]) -> None:
+    def _copy(self, path: pathlib.Path, columns: Mapping[str, np.ndarray | Coded], constants: Mapping[str, Any]) -> None:
         if self._writer is None:
             # One thread and no insertion-order freedom: the same rows give the same bytes.
             self._writer = duckdb.connect(config={"threads": 1})
-        fields = [f"case when isnan({_name(k)}) then null else {_name(k)} end as {_name(k)}" if v.dtype.kind == "f" else _name(k)
-                  for k, v in columns.items()]
+        fields = [f"{_expression(name, column)} as {_name(name)}" for name, column in columns.items()]
         fields += [f"{_quote(v) if isinstance(v, str) else v} as {_name(k)}" for k, v in constants.items()]
-        table = {k: np.ascontiguousarray(v.astype(object) if v.dtype.kind == "U" else v) for k, v in columns.items()}
+        table = {name: _plain(column) for name, column in columns.items()}
         self._writer.register("tile", table)
         try:
             self._writer.execute(f"copy (select {', '.join(fields)} from tile) to {_quote(str(path))} (format parquet, compression zstd)")
@@ -245,6 +254,17 @@ class _Guard:
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
             advice = "the disk is full: free some space and run again" if full else "check the folder and run again"
             raise StoreError(f"cannot write {self.path}: {error}; {advice}; every finished tile is kept") from error
+
+
+def _expression(name: str, column: np.ndarray | Coded) -> str:
+    if isinstance(column, Coded):
+        return f"[{', '.join(map(_quote, column.words))}][{_name(name)} + 1]"
+    return f"case when isnan({_name(name)}) then null else {_name(name)} end" if column.dtype.kind == "f" else _name(name)
+
+
+def _plain(column: np.ndarray | Coded) -> np.ndarray:
+    array = column.codes if isinstance(column, Coded) else column
+    return np.ascontiguousarray(array.astype(object) if array.dtype.kind == "U" else array)
 
 
 def _temporary() -> str:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Sequence
 from io import StringIO
 
+from typing import Any
+
 import matplotlib
 import matplotlib.colors
 import numpy as np

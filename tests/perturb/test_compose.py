@@ -94,7 +94,10 @@ def test_a_choice_among_deterministic_options_is_still_drawn():
     assert not choice.deterministic
 
 
-@pytest.mark.parametrize("mask", [np.arange(16)[None, :, None] < 4, np.arange(16)[:, None, None] % 2 == 0], ids=["left", "rows"])
+REGIONS = {"left": np.arange(16)[None, :, None] < 4, "rows": np.arange(16)[:, None, None] % 2 == 0}
+
+
+@pytest.mark.parametrize("mask", REGIONS.values(), ids=REGIONS)
 def test_outside_its_region_nothing_changes(mask):
     mask = np.broadcast_to(mask, (16, 16, 1))
     out = np.asarray(run(Masked(A, jnp.asarray(mask)), KEY, X))
@@ -121,7 +124,7 @@ def test_a_chained_scale_stacks():
     scale = chain(image.GaussianNoise, image.Contrast)
     stacked = scale.at(jnp.arange(3.0))
     out = jax.jit(jax.vmap(lambda p: p(KEY, X)))(stacked)
-    np.testing.assert_array_equal(out[2], run(scale.at(2), KEY, X))
+    np.testing.assert_allclose(out[2], run(scale.at(2), KEY, X), atol=1e-6)  # another program: the noise is shared
     again = stack([scale.at(s) for s in (0, 1, 2)])
     np.testing.assert_array_equal(jax.tree.leaves(stacked)[0], jax.tree.leaves(again)[0])
 

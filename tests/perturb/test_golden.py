@@ -36,6 +36,7 @@ def pillow(pixels):
 
 
 jpeg = jax.jit(lambda quality, x: image.JPEG(quality=quality)(KEY, x))
+run = jax.jit(lambda op, key, x: op(key, x))
 pixelate = jax.jit(lambda fraction, x: image.Pixelate(fraction=fraction)(KEY, x))
 
 
@@ -55,8 +56,8 @@ def test_jpeg_is_pillows_bit_for_bit(shape):
 def test_jpeg_at_whole_severities_is_the_published_quality():
     pixels = scene((32, 32, 3), seed=1)
     for severity, quality in zip(range(1, 6), (80, 65, 58, 50, 40), strict=True):
-        came = image.JPEG.at(severity, size=32)(KEY, unit(pixels))
-        np.testing.assert_array_equal(came, image.JPEG(quality=jnp.float32(quality))(KEY, unit(pixels)))
+        came = jpeg(image.JPEG.at(severity, size=32).quality, unit(pixels))
+        np.testing.assert_array_equal(came, jpeg(jnp.float32(quality), unit(pixels)))
 
 
 def test_the_cosine_transforms_are_each_others_inverse_and_orthonormal():
@@ -67,9 +68,9 @@ def test_the_cosine_transforms_are_each_others_inverse_and_orthonormal():
     np.testing.assert_allclose(_dct.dct(samples) / 8, exact, atol=0.2)
     np.testing.assert_allclose(_dct.inverse_dct(jnp.round(exact)), samples, atol=2)
     _, tangent = jax.jvp(_dct.dct, (samples,), (samples,))
-    np.testing.assert_allclose(tangent / 8, exact, atol=0.02)
+    np.testing.assert_allclose(tangent / 8, exact, atol=0.05)  # its constants have 13 bits
     _, tangent = jax.jvp(_dct.inverse_dct, (samples,), (jnp.asarray(exact, jnp.float32),))
-    np.testing.assert_allclose(tangent, samples, atol=0.02)
+    np.testing.assert_allclose(tangent, samples, atol=0.05)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
@@ -83,7 +84,8 @@ def test_pixelate_is_pillows_bit_for_bit(shape):
         np.testing.assert_array_equal(np.round(came).astype(np.uint8), expected, err_msg=f"fraction {fraction}")
 
 
-@pytest.mark.parametrize(("shape", "sigma"), [((32, 32, 3), 0.4), ((32, 32, 3), 1.0), ((33, 47, 1), 6.0), ((8, 8, 3), 4.0)])
+@pytest.mark.parametrize(
+    ("shape", "sigma"), [((32, 32, 3), 0.4), ((32, 32, 3), 1.0), ((33, 47, 1), 6.0), ((8, 8, 3), 4.0)])
 def test_gaussian_blur_is_scipys(shape, sigma):
     x = scene(shape) / 255
     expected = ndimage.gaussian_filter(x, (sigma, sigma, 0), mode="nearest", truncate=4)
@@ -93,7 +95,7 @@ def test_gaussian_blur_is_scipys(shape, sigma):
 
 def test_a_longer_reach_does_not_change_the_blur():
     x = unit(scene((32, 32, 3)))
-    short, long = (image.GaussianBlur(sigma=jnp.float32(1.0), radius=r)(KEY, x) for r in (4, 24))
+    short, long = (jax.jit(image.GaussianBlur(sigma=jnp.float32(1.0), radius=r))(KEY, x) for r in (4, 24))
     np.testing.assert_allclose(short, long, atol=3e-7)
 
 
@@ -115,7 +117,7 @@ def test_defocus_blur_is_the_published_kernel(severity, size):
     op = image.DefocusBlur.at(severity, size=size)
     kernel = published_disk(float(op.radius), float(op.alias_blur))[..., None]
     expected = ndimage.correlate(x, kernel, mode="mirror")
-    np.testing.assert_allclose(op(KEY, unit(scene((33, 47, 3)))), expected, atol=3e-6)
+    np.testing.assert_allclose(run(op, KEY, unit(scene((33, 47, 3)))), expected, atol=3e-6)
 
 
 def by_colorsys(x, change):

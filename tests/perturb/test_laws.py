@@ -67,10 +67,10 @@ def test_severity_0_is_the_identity_bit_for_bit_within_a_stack(compiled):
 
 def test_severity_0_is_the_identity_bit_for_bit_outside_jit(compiled):
     x = jax.random.uniform(jax.random.key(9), SHAPE)  # not bytes
-    np.testing.assert_array_equal(compiled.op.at(0)(compiled.keys[0], x), x)
+    np.testing.assert_array_equal(compiled.op.at(0, size=32)(compiled.keys[0], x), x)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 8, 64])
+@pytest.mark.parametrize("rows", [1, 7, 64])
 def test_neither_place_nor_batch_size_changes_a_rows_bits(compiled, rows):
     for seed in range(2):
         picked = np.random.default_rng(seed).permutation(ROWS)[:rows]
@@ -125,10 +125,9 @@ def test_unusable_severities_sizes_and_images_are_refused(compiled):
             compiled.op.at(1)(compiled.keys[0], jnp.zeros(shape))
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 1), (33, 47, 1)], ids=str)
 @pytest.mark.parametrize("op", GREY, ids=lambda op: op.__name__)
-def test_grey_small_and_oblong_images(op, shape):
-    x = pictures(2, shape)[:1]
+def test_the_smallest_grey_image_on_the_largest_scale(op):
+    x = pictures(1, (8, 8, 1))
     program = jax.jit(jax.vmap(lambda s, k, v: op.at(s)(k, v), in_axes=(0, None, None)))  # the scale of 224 px
     out = np.asarray(program(jnp.array([0.0, 5.0]), jax.random.key(1), x[0]))
     np.testing.assert_array_equal(out[0], x[0])
@@ -200,12 +199,13 @@ def test_derivatives_by_the_image_match_finite_differences(derivatives):
     op, grad, values, keys, x, _ = derivatives
     if op in (image.ShotNoise, image.JPEG, image.Pixelate):
         pytest.skip("rounds: the derivative passes through")
-    x = 0.2 + 0.6 * x[4:]
-    keys, severity, step = keys[4:], jnp.full(8, 2.45, jnp.float32), 1e-3
+    x = (0.2 + 0.6 * x).at[:, 3, 5, 0].set(0.95)  # one clear maximum, which fog looks at
+    severity, step = jnp.full(12, 2.45, jnp.float32), 1e-3
     way = jax.random.normal(jax.random.key(8), x.shape)
     exact = np.asarray(jnp.sum(grad(severity, keys, x)[1] * way, axis=(1, 2, 3)))
     difference = (values(severity, keys, x + step * way) - values(severity, keys, x - step * way)) / (2 * step)
-    np.testing.assert_allclose(difference, exact, atol=0.05 * np.abs(exact).max() + 0.05)
+    # Not the flat images: where all values are the maximum, there are as many derivatives as directions.
+    np.testing.assert_allclose(difference[4:], exact[4:], atol=0.05 * np.abs(exact[4:]).max() + 0.05)
 
 
 PUBLISHED = {

@@ -1,7 +1,7 @@
 """The integer cosine transforms of the JPEG reference codec, bit for bit.
 
-The codec's accurate transform is linear in integers up to one rounding after each pass over rows or columns, so a pass is a
-product with a fixed integer matrix: exact, and so the same in any order, in any batch and on any device.
+The codec's accurate transform is linear in integers up to one rounding after each pass over rows or columns, so a pass
+is a product with a fixed integer matrix: exact, and so the same in any order, in any batch and on any device.
 
 Reference:
   Loeffler, Ligtenberg and Moschytz, "Practical fast 1-D DCT algorithms with 11 multiplications", ICASSP 1989, with the
@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 # Row u: the weights of samples 0..3 in coefficient u, times 2**13 * sqrt(8). The other half of a row mirrors the first,
-# with its sign for even u and against it for odd u: so sums of mirrored samples make the even, differences the odd ones.
+# with its sign for even u and against it for odd u: so sums of mirrored samples make the even, differences the odd
+# ones.
 _HALF = np.array([
     [8192, 8192, 8192, 8192],
     [11363, 9633, 6437, 2260],
@@ -36,8 +37,8 @@ def dct(samples: Float[Array, "8 8 N"]) -> Float[Array, "8 8 N"]:
       samples: float32 `[8, 8, N]`: row, column, block.
 
     Returns:
-      float32 `[8, 8, N]`, whole numbers: 8 times the orthonormal coefficients (vertical, horizontal frequency, block). The
-      derivative is that of the exact transform.
+      float32 `[8, 8, N]`, whole numbers: 8 times the orthonormal coefficients (vertical, horizontal frequency, block).
+      The derivative is that of the exact transform.
     """
     rows = _descale(_analyse(_HALF, samples.astype(jnp.int32), 1), 11)
     return _descale(_analyse(_HALF, rows, 0), 15).astype(samples.dtype)

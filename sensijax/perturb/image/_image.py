@@ -1,7 +1,8 @@
 """What every image perturbation shares: the unit contract and its check.
 
 An image is float32 `[H, W, C]` with C = 1 or 3 (sRGB) and values in [0, 1]; sides from 8 to 1024 px, square or not.
-Outputs are in [0, 1] too. ImageNet-C's published definitions live on 0..255 bytes: the constants are theirs, in these units.
+Outputs are in [0, 1] too. ImageNet-C's published definitions live on 0..255 bytes: the constants are theirs, in these
+units.
 """
 
 from typing import Any
@@ -18,7 +19,8 @@ def check_image(x: Any) -> None:
     if len(shape) == 4:
         raise ArgumentError("x", f"shape {list(shape)}", "one image [H, W, C]; for a batch use jax.vmap")
     if len(shape) != 3:
-        raise ArgumentError("x", f"shape {list(shape)}", "one image [H, W, C]; add a channel axis to grey images: x[..., None]")
+        right = "one image [H, W, C]; add a channel axis to grey images: x[..., None]"
+        raise ArgumentError("x", f"shape {list(shape)}", right)
     if shape[2] not in (1, 3):
         raise ArgumentError("x", f"shape {list(shape)}", "1 or 3 channels, last: [H, W, C]")
     if not all(8 <= side <= 1024 for side in shape[:2]):

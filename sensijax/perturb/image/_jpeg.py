@@ -1,8 +1,8 @@
 """The baseline JPEG codec as a function of the image's bytes: what Pillow and libjpeg write and read back.
 
-All arithmetic is in whole numbers below 2**24, which float32 holds exactly (the cosine transforms count in int32), so the
-bytes that come out are libjpeg's own, in any batch and on any device. Where the codec rounds, the derivative passes straight
-through.
+All arithmetic is in whole numbers below 2**24, which float32 holds exactly (the cosine transforms count in int32), so
+the bytes that come out are libjpeg's own, in any batch and on any device. Where the codec rounds, the derivative passes
+straight through.
 """
 
 import jax.numpy as jnp
@@ -94,7 +94,7 @@ def _halve(plane: Array) -> Array:
 
 
 def _enlarge(plane: Array, height: int, width: int) -> Array:
-    """Twice the resolution by a triangle filter: each new pixel is 3/4 the nearer and 1/4 the farther old one, both ways."""
+    """Twice the resolution: each new pixel is 3/4 the nearer and 1/4 the farther old one, in both directions."""
     lines = _twice(plane, 0)[:height]
     columns = _twice(lines, 1)[:, :width]
     bias = np.where(np.arange(width) % 2 == 0, np.float32(8), np.float32(7))[None, :]

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 def pointwise(function: Callable[..., Array], *arrays: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
     """An elementwise function of images.
 
-    On a CPU, XLA computes a fused loop whose last axis is 3 channels one value at a time, several times slower than a flat
-    one, and it sees through every reshape. A loop of two trips is a border that it does not fuse across.
+    On a CPU, XLA computes a fused loop whose last axis is 3 channels one value at a time, several times slower than a
+    flat one, and it sees through every reshape. A loop of two trips is a border that it does not fuse across.
 
     Args:
       function: elementwise; takes arrays of one shape and returns one of that shape.

@@ -27,8 +27,9 @@ def poisson_quantile(u: Float[Array, "..."], mean: Float[Array, "..."]) -> Float
       with respect to `u` is zero.
 
     Reference:
-      Giles, "Algorithm 955: approximation of the inverse Poisson cumulative distribution function", ACM TOMS 42(1), 2016
-      (the expansion to the fourth power; the next two were fitted to, and are exact to print, in 60-digit arithmetic).
+      Giles, "Algorithm 955: approximation of the inverse Poisson cumulative distribution function", ACM TOMS 42(1),
+      2016. The last two terms of the expansion are ours, fitted to the incomplete gamma function in 60-digit
+      arithmetic.
 
     Example:
       >>> poisson_quantile(jnp.array([0.1, 0.5, 0.9]), jnp.array(30.0)).tolist()

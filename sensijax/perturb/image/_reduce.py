@@ -1,8 +1,8 @@
 """Arithmetic whose rounding is written down, so that a row's bits do not depend on the rows beside it.
 
-Two further rules hold in this room: one number for the whole image is never divided by but multiplied with as `(1 / number)`,
-because a compiler turns the one into the other in some batches and not in others; and a product of such a number is
-`rounded` before it is added to, squared, or multiplied by a constant.
+Two further rules hold in this room. No array is divided by a number that all of it shares, but multiplied by the
+number's inverse: a compiler turns the one into the other in some batches and not in others. And a product with such a
+number is `rounded` before it is squared, multiplied by a constant, or added to where a pixel is chosen by the sum.
 """
 
 import jax
@@ -13,8 +13,8 @@ from jaxtyping import Array, Float
 def ordered_sum(x: Float[Array, "N ..."]) -> Float[Array, "..."]:
     """The sum along the first axis, added in halves.
 
-    A compiler picks the order of a reduction by the shape of the whole batch, and with it the last bit; additions of halves
-    leave it no choice.
+    A compiler picks the order of a reduction by the shape of the whole batch, and with it the last bit; additions of
+    halves leave it no choice.
     """
     while len(x) > 1:
         half = len(x) // 2
@@ -31,7 +31,7 @@ def image_mean(x: Float[Array, "H W C"]) -> Float[Array, "1 1 C"]:
 def rounded(product: Float[Array, "..."]) -> Float[Array, "..."]:
     """A product, rounded by itself before it goes into a sum or another product.
 
-    Otherwise a compiler may round it and the sum as one, or multiply in another order, as the program around happens to be
-    laid out. It costs the last bit of the mantissa. The derivative is that of the identity.
+    Otherwise a compiler may round it and the sum as one, or multiply in another order, as the program around happens to
+    be laid out. It costs the last bit of the mantissa. The derivative is that of the identity.
     """
     return jax.lax.reduce_precision(product, exponent_bits=8, mantissa_bits=22)

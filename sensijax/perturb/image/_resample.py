@@ -6,7 +6,9 @@ from jaxtyping import Array, Float
 from sensijax.perturb.image._reduce import rounded
 
 
-def resample(x: Float[Array, "H W C"], rows: Float[Array, "N #M"], columns: Float[Array, "#N M"]) -> Float[Array, "N M C"]:
+def resample(
+    x: Float[Array, "H W C"], rows: Float[Array, "N #M"], columns: Float[Array, "#N M"]
+) -> Float[Array, "N M C"]:
     """Bilinear interpolation at places (row, column) in px, where 0 is the first pixel's centre.
 
     Args:
@@ -35,7 +37,8 @@ def scaled(x: Float[Array, "H W C"], step: Float[Array, ""]) -> Float[Array, "H 
     """The image about its centre, read in steps of `step` px: 1/2 enlarges it twofold, 2 shrinks it to half."""
     centres = [(side - 1) / 2 for side in x.shape[:2]]
     rows, columns = (
-        rounded((jnp.arange(side, dtype=x.dtype) - centre) * step) + centre for side, centre in zip(x.shape[:2], centres, strict=True)
+        rounded((jnp.arange(side, dtype=x.dtype) - centre) * step) + centre
+        for side, centre in zip(x.shape[:2], centres, strict=True)
     )
     return resample(x, rows[:, None], columns[None, :])
 

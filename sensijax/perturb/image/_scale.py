@@ -9,7 +9,7 @@ def table_for(size: int, tables: Mapping[int, tuple[float, ...]]) -> tuple[float
     """The table of a published scale.
 
     Args:
-      size: 224 (ImageNet-C) or 32 (CIFAR-10-C): the scale's nominal image side in px. The image itself may have any size.
+      size: 224 (ImageNet-C) or 32 (CIFAR-10-C): the scale's nominal image side, px. The image may have any size.
       tables: size to the parameter at severities 0..5.
 
     Returns:

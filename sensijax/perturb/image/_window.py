@@ -1,7 +1,7 @@
 """Weighted sums of shifted images, tap by tap.
 
-A convolution's or a product's algorithm, and so its last bit, is chosen by the shape of the whole batch; sums of shifted
-images are elementwise, the same for every row.
+A convolution's or a product's algorithm, and so its last bit, is chosen by the shape of the whole batch; sums of
+shifted images are elementwise, the same for every row.
 """
 
 import jax

@@ -96,8 +96,8 @@ class Contrast(Perturbation):
 class Saturate(Perturbation):
     """Paler or more vivid colours: scales and shifts the saturation of the HSV colour.
 
-    S becomes `clip(factor * S + shift, 0, 1)`. Greys have hue 0: with a shift they turn reddish, as published. The scale is
-    not monotone: severities 1 and 2 take colour away, 3 to 5 add it.
+    S becomes `clip(factor * S + shift, 0, 1)`. Greys have hue 0: with a shift they turn reddish, as published. The
+    scale is not monotone: severities 1 and 2 take colour away, 3 to 5 add it.
 
     Attributes:
       factor: factor of the saturation; >= 0.
@@ -111,7 +111,8 @@ class Saturate(Perturbation):
 
     Example:
       >>> pale = jnp.broadcast_to(jnp.array([0.5, 0.4, 0.4]), (8, 8, 3))
-      >>> Saturate(factor=jnp.float32(5.0), shift=jnp.float32(0.0))(jax.random.key(0), pale)[0, 0].tolist()
+      >>> vivid = Saturate(factor=jnp.float32(5.0), shift=jnp.float32(0.0))(jax.random.key(0), pale)
+      >>> vivid[0, 0].round(3).tolist()
       [0.5, 0.0, 0.0]
     """
 
@@ -145,6 +146,6 @@ class Saturate(Perturbation):
         chroma = value - functools.reduce(jnp.minimum, channels)
         saturation = jnp.clip(self.factor * (chroma / jnp.maximum(value, _FAINT)) + self.shift, 0.0, 1.0)
         # How far each channel lies below the value, as a share of the chroma: the hue.
-        red, per_chroma = jnp.maximum(1 - chroma / _FAINT, 0.0), 1 / jnp.maximum(chroma, _FAINT)
-        hue = [(value - c) * per_chroma + red * below for c, below in zip(channels, (0.0, 1.0, 1.0), strict=True)]
+        red, scale = jnp.maximum(1 - chroma / _FAINT, 0.0), jnp.maximum(chroma, _FAINT)
+        hue = [(value - c) / scale + red * below for c, below in zip(channels, (0.0, 1.0, 1.0), strict=True)]
         return jnp.stack([jnp.clip(value - value * saturation * h, 0.0, 1.0) for h in hue], axis=-1)

@@ -17,12 +17,13 @@ from sensijax.perturb.image._straight_through import bytes_of, straight_through
 class JPEG(Perturbation):
     """JPEG compression at a quality: the bytes that libjpeg, and so Pillow, restores.
 
-    Baseline, standard tables, chroma at half the resolution (4:2:0), accurate integer transform; grey images have luminance
-    only. The image is first rounded to bytes. At whole qualities the result is the codec's own, bit for bit; between them
-    the scale of the tables is interpolated.
+    Baseline, standard tables, chroma at half the resolution (4:2:0), accurate integer transform; grey images have
+    luminance only. The image is first rounded to bytes. At whole qualities the result is the codec's own, bit for bit;
+    between them the scale of the tables is interpolated.
 
-    Rounding has no derivative: it is passed straight through, so the derivative with respect to `x` is that of the codec
-    without rounding, about the identity, and that with respect to `quality` is how the rounding error grows with the steps.
+    Rounding has no derivative: it is passed straight through, so the derivative with respect to `x` is that of the
+    codec without rounding, about the identity, and that with respect to `quality` is how the rounding error grows with
+    the steps.
 
     Attributes:
       quality: in [1, 100], higher is better; above 100 the image is not compressed (100 is: not even that is lossless).
@@ -32,7 +33,8 @@ class JPEG(Perturbation):
 
     Example:
       >>> x = jnp.linspace(0, 1, 32 * 32 * 3).reshape(32, 32, 3)
-      >>> bool(jnp.abs(JPEG(quality=jnp.float32(90.0))(jax.random.key(0), x) - x).mean() < 0.01)
+      >>> out = jax.jit(JPEG(quality=jnp.float32(90.0)))(jax.random.key(0), x)
+      >>> bool(jnp.abs(out - x).mean() < 0.01)
       True
     """
 
@@ -62,9 +64,9 @@ class JPEG(Perturbation):
 class Pixelate(Perturbation):
     """Too few pixels: shrinks the image by averaging over boxes, and enlarges it again by repetition.
 
-    The arithmetic is Pillow's: sides of `int(fraction * side)` px, boxes of whole pixels, rounding to bytes after each of
-    the two directions, bit for bit. The small image's sides are whole numbers, so the derivative with respect to `fraction`
-    is zero; with respect to `x` it is that of the averages, without their rounding.
+    The arithmetic is Pillow's: sides of `int(fraction * side)` px, boxes of whole pixels, rounding to bytes after each
+    of the two directions, bit for bit. The small image's sides are whole numbers, so the derivative with respect to
+    `fraction` is zero; with respect to `x` it is that of the averages, without their rounding.
 
     Attributes:
       fraction: the small image's side as a fraction of the large one's; in (0, 1].
@@ -74,7 +76,7 @@ class Pixelate(Perturbation):
 
     Example:
       >>> x = jnp.linspace(0, 1, 64).reshape(8, 8, 1)
-      >>> len(jnp.unique(Pixelate(fraction=jnp.float32(0.25))(jax.random.key(0), x)))
+      >>> len(jnp.unique(jax.jit(Pixelate(fraction=jnp.float32(0.25)))(jax.random.key(0), x)))
       4
     """
 
@@ -118,7 +120,7 @@ def _boxes(pixels: Array, fraction: Array, axis: int) -> Array:
 
 @functools.lru_cache(maxsize=16)
 def _borders(side: int) -> np.ndarray:
-    """Where the box begins and ends that a pixel lands in: int16 `[count, begin or end, pixel]` for every count of boxes.
+    """Where the box begins and ends that a pixel lands in, for every number of boxes: int16 `[number, 2, pixel]`.
 
     In Pillow's own double precision: where a border falls on a pixel's centre, its rounding decides who gets the pixel.
     """
@@ -126,7 +128,6 @@ def _borders(side: int) -> np.ndarray:
     boxes, scale = np.arange(side), side / counts
     centre, support = (boxes + 0.5) * scale, 0.5 * scale
     start, end = ((centre + s * support + 0.5).astype(int).clip(0, side) for s in (-1, 1))
-    start += (start - centre + 0.5) * (1 / scale) <= -0.5
     end -= (end - 1 - centre + 0.5) * (1 / scale) > 0.5
     box = ((np.arange(side) + 0.5) * (counts / side)).astype(int)
     borders = np.stack([np.take_along_axis(b, box, axis=1) for b in (start, end)], axis=1)

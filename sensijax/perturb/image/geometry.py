@@ -21,8 +21,8 @@ class Rotation(Perturbation):
       degrees: the angle, in degrees; >= 0.
 
     Reference:
-      Engstrom, Tran, Tsipras, Schmidt and Madry, "Exploring the landscape of spatial robustness", ICML 2019 (rotations up
-      to 30 degrees).
+      Engstrom, Tran, Tsipras, Schmidt and Madry, "Exploring the landscape of spatial robustness", ICML 2019 (rotations
+      up to 30 degrees).
 
     Example:
       >>> image = jnp.zeros((9, 9, 1)).at[4, 8].set(1.0)
@@ -61,8 +61,8 @@ class Translation(Perturbation):
       fraction: the distance as a fraction of the image's shorter side; >= 0.
 
     Reference:
-      Engstrom et al., ICML 2019 (translations up to 10 % of the side); Azulay and Weiss, "Why do deep convolutional networks
-      generalize so poorly to small image transformations?", JMLR 20, 2019.
+      Engstrom et al., ICML 2019 (translations up to 10 % of the side); Azulay and Weiss, "Why do deep convolutional
+      networks generalize so poorly to small image transformations?", JMLR 20, 2019.
 
     Example:
       >>> Translation.at(2)(jax.random.key(0), jnp.full((8, 8, 3), 0.5)).max().item()

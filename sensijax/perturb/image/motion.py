@@ -35,7 +35,7 @@ class MotionBlur(Perturbation):
 
     Example:
       >>> dot = jnp.zeros((32, 32, 1)).at[16, 31].set(1.0)
-      >>> out = MotionBlur.at(1, size=32)(jax.random.key(0), dot)
+      >>> out = jax.jit(MotionBlur.at(1, size=32))(jax.random.key(0), dot)
       >>> bool(out[:, 26:].sum() > 0.99)  # it trails to the left of what is bright
       True
     """
@@ -81,9 +81,9 @@ class MotionBlur(Perturbation):
 class ZoomBlur(Perturbation):
     """The camera moves towards the scene: the mean of the image and its enlargements about its centre.
 
-    16 zooms, evenly spaced from 1 to `zoom`, and the image itself, bilinear. The published code takes as many as its step
-    of 0.01 to 0.03 makes (up to 16) and crops to whole pixels; a fixed number and exact centres make the image smooth in
-    `zoom`, and the derivative exact.
+    16 zooms, evenly spaced from 1 to `zoom`, and the image itself, bilinear. The published code takes as many as its
+    step of 0.01 to 0.03 makes (up to 16) and crops to whole pixels; a fixed number and exact centres make the image
+    smooth in `zoom`, and the derivative exact.
 
     Attributes:
       zoom: the largest enlargement, >= 1; 1 leaves the image as it is.
@@ -92,7 +92,7 @@ class ZoomBlur(Perturbation):
       Hendrycks and Dietterich, ICLR 2019 (`zoom_blur`).
 
     Example:
-      >>> ZoomBlur.at(3)(jax.random.key(0), jnp.full((8, 8, 3), 0.5)).round(4).max().item()
+      >>> jax.jit(ZoomBlur.at(3))(jax.random.key(0), jnp.full((8, 8, 3), 0.5)).round(4).max().item()
       0.5
     """
 

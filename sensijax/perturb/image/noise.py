@@ -22,8 +22,8 @@ class GaussianNoise(Perturbation):
       std: standard deviation of the noise, in units of the full range; >= 0.
 
     Reference:
-      Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR 2019
-      (`gaussian_noise`).
+      Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR
+      2019 (`gaussian_noise`).
 
     Example:
       >>> GaussianNoise.at(3)(jax.random.key(0), jnp.full((32, 32, 3), 0.5)).shape
@@ -64,7 +64,7 @@ class ShotNoise(Perturbation):
       Hendrycks and Dietterich, ICLR 2019 (`shot_noise`; the published constants are 1 / gain = 60, 25, 12, 5, 3).
 
     Example:
-      >>> out = ShotNoise.at(5)(jax.random.key(0), jnp.full((32, 32, 3), 0.5))
+      >>> out = jax.jit(ShotNoise.at(5))(jax.random.key(0), jnp.full((32, 32, 3), 0.5))
       >>> jnp.unique(out).tolist()  # so dark that single photons show
       [0.0, 0.3333333432674408, 0.6666666865348816, 1.0]
     """
@@ -93,8 +93,8 @@ class ShotNoise(Perturbation):
 class ImpulseNoise(Perturbation):
     """Salt and pepper: a share of the values is replaced by white or black, half and half (dead pixels, bit errors).
 
-    The values hit at one rate are hit at every higher one. Where a value is hit is a step in `rate`: the derivative with
-    respect to `rate` is zero, that with respect to `x` is one where `x` survives and zero elsewhere.
+    The values hit at one rate are hit at every higher one. Where a value is hit is a step in `rate`: the derivative
+    with respect to `rate` is zero, that with respect to `x` is one where `x` survives and zero elsewhere.
 
     Attributes:
       rate: probability that a value (a pixel's channel) is replaced; in [0, 1].

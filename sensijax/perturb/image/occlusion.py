@@ -24,8 +24,8 @@ class Occlusion(Perturbation):
       level: the grey it is painted in, in [0, 1].
 
     Reference:
-      Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014 (occlusion); DeVries and Taylor,
-      "Improved regularization of convolutional neural networks with cutout", 2017.
+      Zeiler and Fergus, "Visualizing and understanding convolutional networks", ECCV 2014 (occlusion); DeVries and
+      Taylor, "Improved regularization of convolutional neural networks with cutout", 2017.
 
     Example:
       >>> out = Occlusion.at(5)(jax.random.key(0), jnp.zeros((32, 32, 3)))
@@ -39,8 +39,9 @@ class Occlusion(Perturbation):
 
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "Occlusion":
-        """Severity 0..5: a side of 0, 10, 20, 30, 40, 50 % of the shorter side (our own scale, the same for every size)."""
-        return cls(fraction=interpolate(severity, table_for(size, dict.fromkeys((224, 32), (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)))))
+        """Severity 0..5: 0, 10, 20, 30, 40, 50 % of the shorter side (our own scale, the same for every size)."""
+        table = table_for(size, dict.fromkeys((224, 32), (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)))
+        return cls(fraction=interpolate(severity, table))
 
     def is_identity(self) -> Any:
         return self.fraction == 0

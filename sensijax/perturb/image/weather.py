@@ -14,9 +14,9 @@ from sensijax.perturb.image._scale import table_for
 class Fog(Perturbation):
     """Fog: a cloudy haze that brightens the scene and flattens its contrast.
 
-    `(x + density * plasma) * m / (m + density)`, where m is the image's maximum and plasma in [0, 1] is a fractal drawn by
-    the diamond-square algorithm on a periodic map, whose side is the smallest power of two that holds the image (256 for
-    224 px, as published).
+    `(x + density * plasma) * m / (m + density)`, where m is the image's maximum and plasma in [0, 1] is a fractal drawn
+    by the diamond-square algorithm on a periodic map, whose side is the smallest power of two that holds the image (256
+    for 224 px, as published).
 
     Attributes:
       density: how much haze, in units of the full range; >= 0.
@@ -27,7 +27,7 @@ class Fog(Perturbation):
       models", CACM 25(6), 1982.
 
     Example:
-      >>> Fog.at(3)(jax.random.key(0), jnp.full((32, 32, 3), 0.5)).shape
+      >>> jax.jit(Fog.at(3))(jax.random.key(0), jnp.full((32, 32, 3), 0.5)).shape
       (32, 32, 3)
     """
 
@@ -65,8 +65,8 @@ class Fog(Perturbation):
 def plasma(key: Array, decay: Float[Array, ""], levels: int) -> Float[Array, "S S"]:
     """A periodic plasma fractal on a square of side `2 ** levels`, scaled to fill [0, 1].
 
-    Every level puts a point in the middle of each square of four neighbours and of each diamond of four, at their mean plus
-    uniform noise, whose spread falls by `decay ** 2` a level.
+    Every level puts a point in the middle of each square of four neighbours and of each diamond of four, at their mean
+    plus uniform noise, whose spread falls by `decay ** 2` a level.
 
     Args:
       key: a typed PRNG key; one array of `4 ** levels - 1` numbers is drawn.
