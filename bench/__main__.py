@@ -1,6 +1,6 @@
 """Every benchmark, one after the other: prints tables, writes JSON.
 
-    python -m bench [--out FILE] [--only campaign|start|random]
+python -m bench [--out FILE] [--only campaign|start|random]
 """
 
 import argparse
@@ -27,15 +27,24 @@ SECTIONS = {"start": start.measure, "random": random_numbers.measure, "campaign"
 def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     arguments.add_argument("--out", help="the JSON file (default: bench/results/DEVICE.json)")
-    arguments.add_argument("--only", choices=SECTIONS, action="append", help="run this section alone; may be given again")
+    arguments.add_argument(
+        "--only", choices=SECTIONS, action="append", help="run this section alone; may be given again"
+    )
     chosen = arguments.parse_args()
     sj.enable_compile_cache()
     console = Console(width=110)
     device = jax.devices()[0]
     measured: dict[str, Any] = {
-        "sensijax": sj.__version__, "jax": jax.__version__, "jaxlib": importlib.metadata.version("jaxlib"), "python": platform.python_version(),
-        "device": device.device_kind, "platform": device.platform, "processor": _processor(), "cores": os.cpu_count(),
-        "date": datetime.date.today().isoformat(), "load_before": round(os.getloadavg()[0], 2),
+        "sensijax": sj.__version__,
+        "jax": jax.__version__,
+        "jaxlib": importlib.metadata.version("jaxlib"),
+        "python": platform.python_version(),
+        "device": device.device_kind,
+        "platform": device.platform,
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "date": datetime.date.today().isoformat(),
+        "load_before": round(os.getloadavg()[0], 2),
     }
     console.print(measured)
     for name in chosen.only or SECTIONS:
@@ -49,24 +58,53 @@ def main() -> None:
 
 
 def _print_campaign(console: Console, found: dict[str, Any]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, title=f"{found['rows']:,} rows of {found['model']}, median of {found['repeats']} interleaved runs", title_justify="left")
-    for name in ("stage", "engine", "hand loop", "nested vmap", "bare forward", "engine / hand", "hand / bare", "tile p50, p99", "points lost"):
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title=f"{found['rows']:,} rows of {found['model']}, median of {found['repeats']} interleaved runs",
+        title_justify="left",
+    )
+    for name in (
+        "stage",
+        "engine",
+        "hand loop",
+        "nested vmap",
+        "bare forward",
+        "engine / hand",
+        "hand / bare",
+        "tile p50, p99",
+        "points lost",
+    ):
         table.add_column(name, justify="left" if name == "stage" else "right")
     for stage, m in found["stages"].items():
         rates = m["rows_per_second"]
-        table.add_row(stage, *(f"{rates[n]:,}" for n in ("engine", "hand loop", "nested vmap", "bare forward")), _against(m["engine_over_hand_loop"], 0.95),
-                      f"{m['hand_loop_over_bare_forward']:.2f}", f"{m['tile_latency_p50_ms']:.0f}, {m['tile_latency_p99_ms']:.0f} ms", m["accuracy_lost_points"])
+        table.add_row(
+            stage,
+            *(f"{rates[n]:,}" for n in ("engine", "hand loop", "nested vmap", "bare forward")),
+            _against(m["engine_over_hand_loop"], 0.95),
+            f"{m['hand_loop_over_bare_forward']:.2f}",
+            f"{m['tile_latency_p50_ms']:.0f}, {m['tile_latency_p99_ms']:.0f} ms",
+            m["accuracy_lost_points"],
+        )
     console.print(table)
-    console.print(f"engine / hand loop: median {_against(found['engine_over_hand_loop'], 0.95)} (target 0.95); "
-                  f"hand loop / bare forward, cheap stages: at least {_against(found['hand_loop_over_bare_forward_cheap'], 0.9)} (target 0.9)")
+    console.print(
+        f"engine / hand loop: median {_against(found['engine_over_hand_loop'], 0.95)} (target 0.95); "
+        "hand loop / bare forward, cheap stages: at least "
+        f"{_against(found['hand_loop_over_bare_forward_cheap'], 0.9)} (target 0.9)"
+    )
 
 
 def _print_start(console: Console, found: dict[str, Any]) -> None:
-    table = Table(box=box.SIMPLE_HEAD, title="sensijax demo, seconds from the command to the report", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD, title="sensijax demo, seconds from the command to the report", title_justify="left"
+    )
     for name in ("cold caches", "warm caches", "finished folder", "--help"):
         table.add_column(name, justify="right")
-    table.add_row(f"{found['cold']} (limit {found['limit_cold']})", f"{found['warm']} (limit {found['limit_warm']})", f"{found['resumed']}",
-                  f"{found['help']} (limit {found['limit_help']})")
+    table.add_row(
+        f"{found['cold']} (limit {found['limit_cold']})",
+        f"{found['warm']} (limit {found['limit_warm']})",
+        f"{found['resumed']}",
+        f"{found['help']} (limit {found['limit_help']})",
+    )
     console.print(table)
 
 
@@ -87,7 +125,9 @@ def _against(ratio: float, target: float) -> str:
 def _processor() -> str:
     cpuinfo = pathlib.Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
 
 
 _PRINT = {"campaign": _print_campaign, "start": _print_start, "random": _print_random}

@@ -56,17 +56,21 @@ def _measure(spec: Spec, repeats: int) -> dict[str, Any]:
         for row, word in zip(out, words, strict=True):
             np.random.Generator(np.random.Philox(key=word.astype(np.uint64))).standard_normal(out=row, dtype=np.float32)
 
-    rates = _rates(spec.draws, repeats, {
-        "uniform": alone(random.uniform),
-        "uniform, jax.random": alone(jax.random.uniform),
-        "uniform, NumPy SFC64, one stream": lambda: stream.random(out=out, dtype=np.float32),
-        "normal": alone(random.normal),
-        "normal, jax.random": alone(jax.random.normal),
-        "normal, NumPy SFC64, one stream": lambda: stream.standard_normal(out=out, dtype=np.float32),
-        "normal, NumPy Philox, one generator a key": numpy_addressed,
-        "noise added and clipped": noisy(random.normal),
-        "noise added and clipped, jax.random": noisy(jax.random.normal),
-    })
+    rates = _rates(
+        spec.draws,
+        repeats,
+        {
+            "uniform": alone(random.uniform),
+            "uniform, jax.random": alone(jax.random.uniform),
+            "uniform, NumPy SFC64, one stream": lambda: stream.random(out=out, dtype=np.float32),
+            "normal": alone(random.normal),
+            "normal, jax.random": alone(jax.random.normal),
+            "normal, NumPy SFC64, one stream": lambda: stream.standard_normal(out=out, dtype=np.float32),
+            "normal, NumPy Philox, one generator a key": numpy_addressed,
+            "noise added and clipped": noisy(random.normal),
+            "noise added and clipped, jax.random": noisy(jax.random.normal),
+        },
+    )
     return _report(spec.draws, rates)
 
 
@@ -76,11 +80,18 @@ def _measure_poisson(repeats: int) -> dict[str, Any]:
     rate = jnp.broadcast_to(jnp.linspace(0.0, 100.0, 1024).reshape(spec.shape), (spec.keys, *spec.shape))
     ours, theirs = jax.jit(jax.vmap(random.poisson)), jax.jit(jax.vmap(jax.random.poisson))
     generator, rate_on_host = np.random.Generator(np.random.SFC64(0)), np.asarray(rate)
-    return _report(spec.draws, _rates(spec.draws, repeats, {
-        "poisson": lambda: ours(keys, rate),
-        "poisson, jax.random": lambda: theirs(keys, rate),
-        "poisson, NumPy SFC64, one stream": lambda: generator.poisson(rate_on_host),
-    }))
+    return _report(
+        spec.draws,
+        _rates(
+            spec.draws,
+            repeats,
+            {
+                "poisson": lambda: ours(keys, rate),
+                "poisson, jax.random": lambda: theirs(keys, rate),
+                "poisson, NumPy SFC64, one stream": lambda: generator.poisson(rate_on_host),
+            },
+        ),
+    )
 
 
 def _rates(draws: int, repeats: int, contenders: Mapping[str, Callable[[], Any]]) -> dict[str, float]:

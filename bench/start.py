@@ -1,6 +1,6 @@
 """Cold and warm starts of `sensijax demo`, each in a process of its own.
 
-    python -m bench.start
+python -m bench.start
 """
 
 import os
@@ -26,12 +26,21 @@ def measure() -> dict[str, Any]:
 
         def seconds(*arguments: str) -> float:
             started = time.perf_counter()
-            subprocess.run([sys.executable, "-m", "sensijax", *arguments], env=environment, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run(
+                [sys.executable, "-m", "sensijax", *arguments],
+                env=environment,
+                check=True,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
             return round(time.perf_counter() - started, 2)
 
         return {
-            "cold": seconds("demo", "--out", str(root / "one")), "limit_cold": 120,
-            "warm": seconds("demo", "--out", str(root / "two")), "limit_warm": 30,
+            "cold": seconds("demo", "--out", str(root / "one")),
+            "limit_cold": 120,
+            "warm": seconds("demo", "--out", str(root / "two")),
+            "limit_warm": 30,
             "resumed": seconds("demo", "--out", str(root / "two")),
-            "help": min(seconds("--help") for _ in range(3)), "limit_help": 0.5,
+            "help": min(seconds("--help") for _ in range(3)),
+            "limit_help": 0.5,
         }

@@ -1,6 +1,6 @@
 """A perturbation of your own: a stray stroke of the pen, swept, ranked beside a built-in one, and differentiated.
 
-    python examples/own_perturbation.py [--out DIR]
+python examples/own_perturbation.py [--out DIR]
 """
 
 import argparse
@@ -54,11 +54,15 @@ def main() -> None:
     model, data = demo.load(), demo.data().take(slice(300))
     severity = [0, 1, 2, 3, 4, 5]
     campaign = sj.Campaign(
-        model, data, name="own-perturbation", seeds=3,
+        model,
+        data,
+        name="own-perturbation",
+        seeds=3,
         stages={
             "stroke": sj.sweep(Stroke, severity=severity),
             "occlusion": sj.sweep(image.Occlusion, severity=severity),
-        })
+        },
+    )
     results = sj.run(campaign, folder)
     show(results.curve("stroke")[["severity", "accuracy", "drop", "low", "high", "flip_rate"]])
     show(results.ranking()[["stage", "kind", "mean_drop", "low", "high", "worst_drop"]])

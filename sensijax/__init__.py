@@ -42,10 +42,35 @@ if TYPE_CHECKING:
     from sensijax.core import map_variants as map_variants
 
 _HOME = {
-    "sensijax.campaign": ("Campaign", "Cell", "Plan", "Progress", "Results", "Scenario", "Sweep", "compare", "design", "load_spec",
-                          "make_plan", "perturbed_inputs", "recompute", "run", "sweep"),
-    "sensijax.core": ("ArgumentError", "CampaignError", "Dataset", "Model", "SensijaxError", "StoreError", "digest",
-                      "enable_compile_cache", "key_for", "map_variants"),
+    "sensijax.campaign": (
+        "Campaign",
+        "Cell",
+        "Plan",
+        "Progress",
+        "Results",
+        "Scenario",
+        "Sweep",
+        "compare",
+        "design",
+        "load_spec",
+        "make_plan",
+        "perturbed_inputs",
+        "recompute",
+        "run",
+        "sweep",
+    ),
+    "sensijax.core": (
+        "ArgumentError",
+        "CampaignError",
+        "Dataset",
+        "Model",
+        "SensijaxError",
+        "StoreError",
+        "digest",
+        "enable_compile_cache",
+        "key_for",
+        "map_variants",
+    ),
 }
 _ROOMS = ("adapt", "campaign", "core", "data", "demo", "measure", "perturb", "report")
 _WHERE = {name: room for room, names in _HOME.items() for name in names}

@@ -26,8 +26,13 @@ def test_every_example_is_tested():
 def test_example_runs(name, tmp_path):
     cache = pathlib.Path(tempfile.gettempdir()) / "sensijax-test-cache" / "home"
     done = subprocess.run(
-        [sys.executable, f"examples/{name}.py", "--out", str(tmp_path / "run")], cwd=ROOT,
-        env={**os.environ, "XDG_CACHE_HOME": str(cache)}, capture_output=True, text=True, timeout=600)
+        [sys.executable, f"examples/{name}.py", "--out", str(tmp_path / "run")],
+        cwd=ROOT,
+        env={**os.environ, "XDG_CACHE_HOME": str(cache)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr
     for pattern in PROMISED[name]:
         assert re.search(pattern, done.stdout), f"{pattern} is not in what {name} prints:\n{done.stdout}"

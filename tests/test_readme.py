@@ -23,8 +23,9 @@ def test_the_files_that_have_blocks():
     assert {"README.md", "docs/tutorial.md", "docs/howto/own-perturbation.md"} <= set(WITH_BLOCKS)
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.slow) if name == "docs/tutorial.md" else name for name in WITH_BLOCKS])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "docs/tutorial.md" else name for name in WITH_BLOCKS]
+)
 def test_blocks_run(name, capsys):
     text = (ROOT / name).read_text()
     namespace = {"__name__": "__main__"}
@@ -49,4 +50,5 @@ def test_readme_begins_with_the_two_commands():
     blocks = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
     assert blocks[0] == (
         "pip install -e . && sensijax demo            # the main job on embedded real data\n"
-        "pip install -e '.[test]' && pytest           # the tests\n")
+        "pip install -e '.[test]' && pytest           # the tests\n"
+    )

@@ -11,8 +11,13 @@ from sensijax.core.model import Model
 
 
 def equinox(
-    module: Any, *, name: str | None = None, classes: Sequence[str] | None = None, state: Any = None,
-    batched: bool = False, **kwargs: Any,
+    module: Any,
+    *,
+    name: str | None = None,
+    classes: Sequence[str] | None = None,
+    state: Any = None,
+    batched: bool = False,
+    **kwargs: Any,
 ) -> Model:
     """Adapts an Equinox module in inference mode.
 
@@ -50,17 +55,30 @@ def equinox(
     if not isinstance(module, eqx.Module) or not callable(module):
         came = f"the class {module.__name__}" if isinstance(module, type) else type(module).__name__
         raise ArgumentError("module", came, "an instance of equinox.Module with a __call__")
-    training = [f"{path or 'the module itself'} ({type(part).__name__}.inference=False)"
-                for path, part in _with_mode(module) if part.inference is False]
+    training = [
+        f"{path or 'the module itself'} ({type(part).__name__}.inference=False)"
+        for path, part in _with_mode(module)
+        if part.inference is False
+    ]
     if training:
-        raise ArgumentError("module", f"training mode in {', '.join(training)}",
-                            "adapt `equinox.nn.inference_mode(module)`: a model has no dropout")
-    stateful = any(isinstance(leaf, eqx.nn.StateIndex) for leaf in
-                   jax.tree.leaves(module, is_leaf=lambda node: isinstance(node, eqx.nn.StateIndex)))
+        raise ArgumentError(
+            "module",
+            f"training mode in {', '.join(training)}",
+            "adapt `equinox.nn.inference_mode(module)`: a model has no dropout",
+        )
+    stateful = any(
+        isinstance(leaf, eqx.nn.StateIndex)
+        for leaf in jax.tree.leaves(module, is_leaf=lambda node: isinstance(node, eqx.nn.StateIndex))
+    )
     if stateful and state is None:
         raise ArgumentError("state", None, "this module has state: pass what equinox.nn.make_with_state returned")
-    check_call("module", module, 1 if state is None else 2, kwargs,
-               "called as module(x, **kwargs), or module(x, state, **kwargs) with a state: give what is missing")
+    check_call(
+        "module",
+        module,
+        1 if state is None else 2,
+        kwargs,
+        "called as module(x, **kwargs), or module(x, state, **kwargs) with a state: give what is missing",
+    )
 
     arrays, rest = eqx.partition((module, state), eqx.is_array)
 
@@ -83,7 +101,8 @@ def _with_mode(node: Any, at: tuple = ()) -> Iterator[tuple[str, Any]]:
     if hasattr(node, "inference"):
         yield jax.tree_util.keystr(at).lstrip("."), node
     inner = jax.tree_util.tree_leaves_with_path(
-        node, is_leaf=lambda part: part is not node and hasattr(part, "inference"))
+        node, is_leaf=lambda part: part is not node and hasattr(part, "inference")
+    )
     for path, part in inner:
         if part is not node and hasattr(part, "inference"):
             yield from _with_mode(part, at + path)

@@ -11,7 +11,11 @@ from sensijax.core.model import Model
 
 
 def function(
-    apply: Callable[..., Any], params: Any = None, *, name: str = "model", classes: Sequence[str] | None = None,
+    apply: Callable[..., Any],
+    params: Any = None,
+    *,
+    name: str = "model",
+    classes: Sequence[str] | None = None,
     batched: bool = True,
 ) -> Model:
     """Adapts a function, with or without parameters.

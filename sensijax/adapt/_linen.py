@@ -11,8 +11,13 @@ from sensijax.core.model import Model
 
 
 def linen(
-    module: Any, variables: Mapping[str, Any], *, name: str | None = None, classes: Sequence[str] | None = None,
-    method: Callable[..., Any] | None = None, **kwargs: Any,
+    module: Any,
+    variables: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    classes: Sequence[str] | None = None,
+    method: Callable[..., Any] | None = None,
+    **kwargs: Any,
 ) -> Model:
     """Adapts a Flax Linen module and its variables; called without random streams and with every collection immutable.
 
@@ -54,8 +59,13 @@ def linen(
         raise ArgumentError("variables", _outline(variables), right)
     kind = type(module).__name__
     forward = type(module).__call__ if method is None else method
-    check_call("module", forward, 2, kwargs,
-               "called as module(x, **kwargs): give what is missing as keywords, linen(module, variables, train=False)")
+    check_call(
+        "module",
+        forward,
+        2,
+        kwargs,
+        "called as module(x, **kwargs): give what is missing as keywords, linen(module, variables, train=False)",
+    )
     params = flax.core.unfreeze(flax.core.meta.unbox(variables))
 
     def apply(params: Any, x: jax.Array) -> Any:
@@ -65,16 +75,21 @@ def linen(
             raise ArgumentError("module", f"{kind} in training mode ({_brief(error)})", _EVALUATION) from error
         except flax.errors.ModifyScopeVariableError as error:
             raise ArgumentError("module", f"{kind} in training mode ({_brief(error)})", _EVALUATION) from error
-        except (flax.errors.ScopeCollectionNotFound, flax.errors.ScopeParamNotFoundError,
-                flax.errors.ScopeVariableNotFoundError) as error:
+        except (
+            flax.errors.ScopeCollectionNotFound,
+            flax.errors.ScopeParamNotFoundError,
+            flax.errors.ScopeVariableNotFoundError,
+        ) as error:
             raise ArgumentError("variables", f"{_outline(params)} ({_brief(error)})", right) from error
 
     name = kind if name is None else name
     return Model(apply, params, name=name, classes=None if classes is None else tuple(classes))
 
 
-_EVALUATION = ("adapt it in evaluation mode: pass the keyword that turns dropout and the update of statistics off, "
-               "such as train=False or deterministic=True")
+_EVALUATION = (
+    "adapt it in evaluation mode: pass the keyword that turns dropout and the update of statistics off, "
+    "such as train=False or deterministic=True"
+)
 
 
 def _outline(variables: Any) -> str:

@@ -16,8 +16,12 @@ _MODES = ("deterministic", "use_running_average")
 
 
 def nnx(
-    module: Any, *, name: str | None = None, classes: Sequence[str] | None = None,
-    method: Callable[..., Any] | None = None, **kwargs: Any,
+    module: Any,
+    *,
+    name: str | None = None,
+    classes: Sequence[str] | None = None,
+    method: Callable[..., Any] | None = None,
+    **kwargs: Any,
 ) -> Model:
     """Adapts a Flax NNX module in evaluation mode.
 
@@ -52,11 +56,16 @@ def nnx(
         raise ArgumentError("module", came, "an instance of flax.nnx.Module")
     training = [
         f"{_dotted(path) or 'the module itself'} ({type(part).__name__}.{mode}=False)"
-        for path, part in flax_nnx.iter_modules(module) for mode in _MODES if getattr(part, mode, None) is False
+        for path, part in flax_nnx.iter_modules(module)
+        for mode in _MODES
+        if getattr(part, mode, None) is False
     ]
     if training:
-        raise ArgumentError("module", f"training mode in {', '.join(sorted(training))}",
-                            "call `module.eval()` first: a model has no dropout and does not update statistics")
+        raise ArgumentError(
+            "module",
+            f"training mode in {', '.join(sorted(training))}",
+            "call `module.eval()` first: a model has no dropout and does not update statistics",
+        )
     forward = type(module).__call__ if method is None else method
     check_call("module", forward, 2, kwargs, "called as module(x, **kwargs): give what is missing as keyword arguments")
 
@@ -69,15 +78,21 @@ def nnx(
 
     def apply(params: Any, x: jax.Array) -> Any:
         given = streams + [(path, leaf, functools.reduce(operator.getitem, path, params)) for path, leaf in leaves]
-        merged = flax_nnx.merge(graphdef, flax_nnx.from_flat_state(
-            [(path, _with_value(flax_nnx, leaf, value)) for path, leaf, value in given]))
+        merged = flax_nnx.merge(
+            graphdef,
+            flax_nnx.from_flat_state([(path, _with_value(flax_nnx, leaf, value)) for path, leaf, value in given]),
+        )
         out = forward(merged, x, **kwargs)
         after = dict(flax_nnx.to_flat_state(flax_nnx.state(merged, evaluated)))
-        changed = [_dotted(path) for path, _, value in given
-                   if path in after and _value(flax_nnx, after[path]) is not value]
+        changed = [
+            _dotted(path) for path, _, value in given if path in after and _value(flax_nnx, after[path]) is not value
+        ]
         if changed:
-            raise ArgumentError("module", f"a call that changes {', '.join(changed)}",
-                                "a model draws nothing and updates no statistics: switch it to evaluation mode")
+            raise ArgumentError(
+                "module",
+                f"a call that changes {', '.join(changed)}",
+                "a model draws nothing and updates no statistics: switch it to evaluation mode",
+            )
         return out
 
     name = type(module).__name__ if name is None else name

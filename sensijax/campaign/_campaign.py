@@ -1,4 +1,5 @@
-"""A campaign: a model, data, stages, a design and seeds. And everything that can be wrong with one, found at the door."""
+"""A campaign: a model, data, stages, a design and seeds. And everything that can be wrong with one, found at the
+door."""
 
 import dataclasses
 import functools
@@ -18,8 +19,9 @@ from sensijax.perturb import Perturbation
 
 MOST_SCENARIOS = 1_000_000
 RESERVED_COLUMNS = frozenset(
-    "scenario stages severity seed example label prediction confidence entropy margin loss brier correct flipped kl shift "
-    "status tile model data stages_digest program environment micro_batch".split())
+    "scenario stages severity seed example label prediction confidence entropy margin loss brier correct flipped kl "
+    "shift status tile model data stages_digest program environment micro_batch".split()
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -29,10 +31,11 @@ class Campaign:
     Attributes:
       model: the model.
       data: labelled examples; integer labels make it a classification, floats a regression.
-      stages: name to `Sweep`; the order is the order in which stages are applied. A stage's name is part of the address of
-        its random draws.
+      stages: name to `Sweep`; the order is the order in which stages are applied. A stage's name is part of the
+        address of its random draws.
       design: which scenarios to run; `design.isolated()` unless given.
-      seeds: a number of seeds (0, 1, ...), or the seeds themselves. Scenarios that draw nothing run for the first alone.
+      seeds: a number of seeds (0, 1, ...), or the seeds themselves. Scenarios that draw nothing run for the first
+        alone.
       name: how reports call it.
       tolerance: the loss of accuracy (regression: of R^2) that is acceptable, in (0, 1); verdicts are against it.
 
@@ -110,7 +113,9 @@ def campaign_faults(campaign: Any) -> Iterator[Fault]:
       One `Fault` for each thing that is wrong; none if it can run.
     """
     if campaign.model is not ABSENT and not isinstance(campaign.model, Model):
-        yield Fault("model", type(campaign.model).__name__, "a sensijax.Model; see sensijax.adapt for other libraries' models")
+        yield Fault(
+            "model", type(campaign.model).__name__, "a sensijax.Model; see sensijax.adapt for other libraries' models"
+        )
     if campaign.data is not ABSENT and not isinstance(campaign.data, Dataset):
         yield Fault("data", type(campaign.data).__name__, "a sensijax.Dataset")
     if not isinstance(campaign.name, str) or not campaign.name:
@@ -153,12 +158,16 @@ def _is_seed(seed: Any) -> bool:
 def _stage_faults(stages: Any, sound: dict[str, Sweep]) -> Iterator[Fault]:
     """The faults of the stages; puts those that can be constructed at every setting into `sound`."""
     if not isinstance(stages, Mapping) or not stages:
-        yield Fault("stages", "none" if isinstance(stages, Mapping) else type(stages).__name__, "at least one named sweep")
+        yield Fault(
+            "stages", "none" if isinstance(stages, Mapping) else type(stages).__name__, "at least one named sweep"
+        )
         return
     for name, sweep in stages.items():
         path = f"stages.{name}"
         if not isinstance(name, str) or not STAGE_NAME.fullmatch(name) or name == "clean":
-            yield Fault(path, repr(name), "a name of letters, digits, _ . - that starts with a letter; 'clean' is taken")
+            yield Fault(
+                path, repr(name), "a name of letters, digits, _ . - that starts with a letter; 'clean' is taken"
+            )
         if sweep is ABSENT:
             continue
         if not isinstance(sweep, Sweep):
@@ -182,7 +191,9 @@ def _sweep_faults(path: str, sweep: Sweep) -> Generator[Fault, None, bool]:
         try:
             perturbation = sweep.at(value)
             if not isinstance(perturbation, Perturbation):
-                raise ArgumentError(sweep.kind, type(perturbation).__name__, "a class derived from sensijax.perturb.Perturbation")
+                raise ArgumentError(
+                    sweep.kind, type(perturbation).__name__, "a class derived from sensijax.perturb.Perturbation"
+                )
             identities += bool(np.all(perturbation.is_identity()))
         except ArgumentError as error:
             if error.argument in sweep.options:
@@ -192,7 +203,9 @@ def _sweep_faults(path: str, sweep: Sweep) -> Generator[Fault, None, bool]:
             else:
                 wrong[i] = Fault(path, f"{sweep.kind}: {error.argument} is {error.came}", error.right)
         except Exception as error:  # a user's own perturbation class
-            wrong[i] = Fault(path, f"{sweep.kind} fails: {type(error).__name__}: {error}", "a perturbation that can be constructed")
+            wrong[i] = Fault(
+                path, f"{sweep.kind} fails: {type(error).__name__}: {error}", "a perturbation that can be constructed"
+            )
     yield from dict.fromkeys(wrong.values())  # what every setting suffers from is one fault
     for value in sorted({v for v in sweep.values if sweep.values.count(v) > 1}):
         yield Fault(axis, f"{value:g} more than once", "every setting once")
@@ -233,7 +246,11 @@ def _data_faults(data: Dataset) -> Iterator[Fault]:
         if name in RESERVED_COLUMNS:
             yield Fault(f"data.groups.{name}", "the name of a column of the responses", "another name")
     if not data.is_classification and not np.isfinite(data.y).all():
-        yield Fault("data.y", f"{int((~np.isfinite(data.y)).any(axis=tuple(range(1, data.y.ndim))).sum())} targets that are not finite", "finite targets")
+        yield Fault(
+            "data.y",
+            f"{int((~np.isfinite(data.y)).any(axis=tuple(range(1, data.y.ndim))).sum())} targets that are not finite",
+            "finite targets",
+        )
 
 
 def _model_faults(model: Model, data: Dataset) -> Iterator[Fault]:
@@ -244,17 +261,27 @@ def _model_faults(model: Model, data: Dataset) -> Iterator[Fault]:
         return
     if data.is_classification:
         if len(out.shape) != 2 or out.shape[1] < 2:
-            yield Fault("model", f"outputs of shape [B, {', '.join(map(str, out.shape[1:]))}]",
-                        "logits [B, K] with K >= 2 for integer labels; for regression give float targets")
+            yield Fault(
+                "model",
+                f"outputs of shape [B, {', '.join(map(str, out.shape[1:]))}]",
+                "logits [B, K] with K >= 2 for integer labels; for regression give float targets",
+            )
             return
         low, high = int(data.y.min()), int(data.y.max())
         if low < 0 or high >= out.shape[1]:
-            yield Fault("data.y", f"labels from {low} to {high}", f"in [0, {out.shape[1]}): the model has {out.shape[1]} classes")
+            yield Fault(
+                "data.y",
+                f"labels from {low} to {high}",
+                f"in [0, {out.shape[1]}): the model has {out.shape[1]} classes",
+            )
         if model.classes is not None and len(model.classes) != out.shape[1]:
             yield Fault("model.classes", f"{len(model.classes)} names", f"{out.shape[1]}: one for each class")
     elif int(np.prod(out.shape[1:])) != int(np.prod(data.y.shape[1:])):
-        yield Fault("model", f"outputs [B, {', '.join(map(str, out.shape[1:]))}]",
-                    f"the shape of the targets: [B, {', '.join(map(str, data.y.shape[1:]))}]")
+        yield Fault(
+            "model",
+            f"outputs [B, {', '.join(map(str, out.shape[1:]))}]",
+            f"the shape of the targets: [B, {', '.join(map(str, data.y.shape[1:]))}]",
+        )
 
 
 def _fit_faults(data: Dataset, stages: Mapping[str, Sweep]) -> Iterator[Fault]:
@@ -273,14 +300,19 @@ def _fit_faults(data: Dataset, stages: Mapping[str, Sweep]) -> Iterator[Fault]:
         except ArgumentError as error:
             yield Fault(f"stages.{name}", f"{sweep.kind} on {shown}", error.right)
         except Exception as error:  # a user's own perturbation class
-            yield Fault(f"stages.{name}", f"{sweep.kind} fails on {shown}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-                        "a perturbation that takes one example and keeps its shape and dtype")
+            yield Fault(
+                f"stages.{name}",
+                f"{sweep.kind} fails on {shown}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
+                "a perturbation that takes one example and keeps its shape and dtype",
+            )
     for right, names in unfit.items():
         yield Fault("data.x", shown, f"{right} (stage{'s' if len(names) > 1 else ''} {', '.join(names)})")
 
 
 def _value_faults(examples: Dataset, stages: Mapping[str, Sweep]) -> Iterator[Fault]:
-    finite = np.isfinite(examples.x) if np.issubdtype(examples.x.dtype, np.floating) else np.ones(examples.x.shape, bool)
+    finite = (
+        np.isfinite(examples.x) if np.issubdtype(examples.x.dtype, np.floating) else np.ones(examples.x.shape, bool)
+    )
     if not finite.any():
         yield Fault("data.x", "no finite value at all", "at least one example without NaN")
         return
@@ -289,8 +321,11 @@ def _value_faults(examples: Dataset, stages: Mapping[str, Sweep]) -> Iterator[Fa
         domain = sweep.at(sweep.values[0]).domain
         if low < domain.low or high > domain.high:
             hint = "; bytes? divide by 255" if domain.high == 1 and 1 < high <= 255 else ""
-            yield Fault("data.x", f"values from {low:g} to {high:g}",
-                        f"stage {name!r} works on {domain.name} values in [{domain.low:g}, {domain.high:g}]{hint}")
+            yield Fault(
+                "data.x",
+                f"values from {low:g} to {high:g}",
+                f"stage {name!r} works on {domain.name} values in [{domain.low:g}, {domain.high:g}]{hint}",
+            )
             return
 
 

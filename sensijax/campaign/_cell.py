@@ -39,7 +39,9 @@ class Cell:
         """
         match = _CELL.fullmatch(text)
         if match is None:
-            raise ArgumentError("cell", repr(text), "SCENARIO:SEED:EXAMPLE, such as fog@3:0:17 (`sensijax query` lists them)")
+            raise ArgumentError(
+                "cell", repr(text), "SCENARIO:SEED:EXAMPLE, such as fog@3:0:17 (`sensijax query` lists them)"
+            )
         return cls(match["scenario"], int(match["seed"]), int(match["example"]))
 
     def __str__(self) -> str:
@@ -72,7 +74,9 @@ def recompute(campaign: Campaign, cell: Cell | str, micro_batch: int) -> tuple[n
     return x, {**columns, "status": STATUSES[columns["status"]]}
 
 
-def perturbed_inputs(campaign: Campaign, scenario: str, seed: int | None = None, *, micro_batch: int = 256) -> np.ndarray:
+def perturbed_inputs(
+    campaign: Campaign, scenario: str, seed: int | None = None, *, micro_batch: int = 256
+) -> np.ndarray:
     """What the model is shown in a scenario: the perturbed inputs themselves.
 
     Args:

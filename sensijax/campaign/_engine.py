@@ -61,19 +61,25 @@ class Engine:
         return np.concatenate(parts).reshape(*tile.shape, *self.campaign.examples.x.shape[1:])
 
     def row(self, tile: Tile, row: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """One row of a tile, computed in the very micro-batch that it belongs to: its input `[...]` and its responses."""
+        """One row of a tile, computed in the very micro-batch that it belongs to: its input `[...]`, its responses."""
         start = row // self.micro_batch * self.micro_batch
         for _, batch, x in self._rows(tile, only=start):
             columns = self._respond(batch, x)
-            return np.asarray(x)[row - start], {name: np.asarray(column)[row - start] for name, column in columns.items()}
+            return np.asarray(x)[row - start], {
+                name: np.asarray(column)[row - start] for name, column in columns.items()
+            }
         raise ArgumentError("row", row, f"a row of the tile: 0..{tile.rows - 1}")
 
     def _rows(self, tile: Tile, only: int | None = None) -> Iterator[tuple[Chunk, Any, jax.Array]]:
         self.compile(tile.structures)
         block = self._load_block(tile.start, tile.stop)
         campaign, stages = self.campaign, tile.scenarios[0].stages
-        # Small tables, one row a variant, gathered on the host: every micro-batch has the same shapes, whatever the tile.
-        variants = [jax.tree.map(np.asarray, _stack([campaign.perturbation(*s.settings[k]) for s in tile.scenarios])) for k in range(len(stages))]
+        # Small tables, one row a variant, gathered on the host: every micro-batch has the same shapes, whatever the
+        # tile.
+        variants = [
+            jax.tree.map(np.asarray, _stack([campaign.perturbation(*s.settings[k]) for s in tile.scenarios]))
+            for k in range(len(stages))
+        ]
         keys = [np.stack([stage_key_data(seed, stage) for seed in tile.seeds]) for stage in stages]
         for chunk in chunks(tile.rows, self.micro_batch):
             if only is not None and chunk.rows[0] != only:
@@ -93,7 +99,10 @@ class Engine:
             examples, rows = self.campaign.examples, np.minimum(np.arange(start, start + self.plan.block), stop - 1)
             x, y, ids = examples.x[rows], examples.y[rows], words(examples.ids[rows])
             sound = np.isfinite(x.reshape(len(x), -1)).all(axis=-1)
-            clean = [self._executables["forward"](self._params, x[c.rows])[: c.valid] for c in chunks(len(x), self.micro_batch)]
+            clean = [
+                self._executables["forward"](self._params, x[c.rows])[: c.valid]
+                for c in chunks(len(x), self.micro_batch)
+            ]
             clean = jnp.concatenate(clean)
             self._refuse_probabilities(np.asarray(clean), sound)
             self._block = start, Block(jnp.asarray(x), jnp.asarray(y), jnp.asarray(ids), clean, jnp.asarray(sound))
@@ -104,8 +113,11 @@ class Engine:
             return
         seen = outputs[sound & np.isfinite(outputs).all(axis=1)].astype(np.float32)
         if len(seen) and (seen >= 0).all() and np.allclose(seen.sum(axis=1), 1.0, atol=1e-3):
-            raise ArgumentError("model", f"{self.campaign.model.name!r} returns probabilities (non-negative rows that sum to 1)",
-                                "logits: leave out the softmax, or return jnp.log of the probabilities")
+            raise ArgumentError(
+                "model",
+                f"{self.campaign.model.name!r} returns probabilities (non-negative rows that sum to 1)",
+                "logits: leave out the softmax, or return jnp.log of the probabilities",
+            )
 
 
 def _stack(perturbations: list[Any]) -> Any:
@@ -116,5 +128,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device said that it has no memory left."""
     text = str(error)
     return "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
-
-

@@ -31,10 +31,13 @@ def import_target(target: str, folder: pathlib.Path) -> Any:
             module = importlib.import_module(module_name)
         except ModuleNotFoundError as error:
             if error.name and module_name.split(".")[0] == error.name.split(".")[0]:
-                raise ImportFault(f"a module that can be imported; there is no {module_name}.py in {folder.resolve()} "
-                                  "and none is installed") from error
-            raise ImportFault(f"a module that can be imported; {module_name} needs {error.name}, "
-                              "which is not installed") from error
+                raise ImportFault(
+                    f"a module that can be imported; there is no {module_name}.py in {folder.resolve()} "
+                    "and none is installed"
+                ) from error
+            raise ImportFault(
+                f"a module that can be imported; {module_name} needs {error.name}, which is not installed"
+            ) from error
         except Exception as error:
             raise ImportFault(f"a module that can be imported; it fails: {failure(error, folder)}") from error
     try:

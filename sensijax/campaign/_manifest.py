@@ -19,7 +19,8 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
       environment: where it runs; recorded, but no part of the campaign's identity.
 
     Returns:
-      A dictionary of plain values. Its `id` is the digest of the tiles, so two manifests with one id describe the same rows.
+      A dictionary of plain values. Its `id` is the digest of the tiles, so two manifests with one id describe the same
+      rows.
     """
     data, model = campaign.data, campaign.model
     outputs = model.output_spec(jax.ShapeDtypeStruct((1, *data.x.shape[1:]), data.x.dtype))
@@ -30,20 +31,52 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
         "task": "classification" if data.is_classification else "regression",
         "tolerance": campaign.tolerance,
         "target_variance": None if data.is_classification else float(np.var(data.y, axis=0, dtype=np.float64).mean()),
-        "model": {"name": model.name, "digest": model.digest, "classes": list(model.classes or ()), "outputs": int(outputs.shape[-1])},
-        "data": {"name": data.name, "digest": data.digest, "examples": len(data), "shape": list(data.x.shape[1:]),
-                 "groups": sorted(data.groups)},
+        "model": {
+            "name": model.name,
+            "digest": model.digest,
+            "classes": list(model.classes or ()),
+            "outputs": int(outputs.shape[-1]),
+        },
+        "data": {
+            "name": data.name,
+            "digest": data.digest,
+            "examples": len(data),
+            "shape": list(data.x.shape[1:]),
+            "groups": sorted(data.groups),
+        },
         "seeds": list(campaign.seeds),  # type: ignore[arg-type]
         "design": repr(campaign.design),
-        "stages": {name: {"kind": sweep.kind, "axis": sweep.axis, "values": list(sweep.values), "identity": _identity(campaign, name),
-                          "options": {k: _plain(v) for k, v in sweep.options.items()},
-                          "about": (sweep.target.__doc__ or "").strip().split("\n")[0]}
-                   for name, sweep in campaign.stages.items()},
-        "scenarios": {s.name: {"settings": [list(setting) for setting in s.settings], "severity": s.severity,
-                               "seeds": list(campaign.seeds_of(s)), "digest": campaign.settings_digest(s)}
-                      for s in campaign.scenarios},
-        "tiles": [{"id": tile.id, "scenarios": [s.name for s in tile.scenarios], "seeds": list(tile.seeds),
-                   "start": tile.start, "stop": tile.stop, "program": tile.program} for tile in plan.tiles],
+        "stages": {
+            name: {
+                "kind": sweep.kind,
+                "axis": sweep.axis,
+                "values": list(sweep.values),
+                "identity": _identity(campaign, name),
+                "options": {k: _plain(v) for k, v in sweep.options.items()},
+                "about": (sweep.target.__doc__ or "").strip().split("\n")[0],
+            }
+            for name, sweep in campaign.stages.items()
+        },
+        "scenarios": {
+            s.name: {
+                "settings": [list(setting) for setting in s.settings],
+                "severity": s.severity,
+                "seeds": list(campaign.seeds_of(s)),
+                "digest": campaign.settings_digest(s),
+            }
+            for s in campaign.scenarios
+        },
+        "tiles": [
+            {
+                "id": tile.id,
+                "scenarios": [s.name for s in tile.scenarios],
+                "seeds": list(tile.seeds),
+                "start": tile.start,
+                "stop": tile.stop,
+                "program": tile.program,
+            }
+            for tile in plan.tiles
+        ],
         "programs": plan.programs,
         "environment": environment["id"],
     }

@@ -8,7 +8,9 @@ from sensijax.campaign._programs import Programs, Structure
 from sensijax.campaign._scenario import Scenario
 from sensijax.core import digest
 
-TILE_ROWS = 2048  # a tile holds at least so many rows where the campaign has them: seconds of work at most, and few files
+TILE_ROWS = (
+    2048  # a tile holds at least so many rows where the campaign has them: seconds of work at most, and few files
+)
 BLOCK_BYTES = 256 << 20
 BLOCK_EXAMPLES = 8192
 BYTES_PER_ROW = 40  # of a finished part: measured 30 to 40 on the digits
@@ -98,15 +100,33 @@ def make_plan(campaign: Campaign, programs: Programs | None = None) -> Plan:
         for (_, structures, seeds), scenarios in groups.items():
             program = programs.digest("forward", "measure", *structures)
             for some_scenarios, some_seeds in _cut(scenarios, seeds, stop - start):
-                tiles.append(Tile(
-                    id=digest(LAYOUT, campaign.model.digest, campaign.data.digest, program, block, start,
-                              [(s.name, campaign.settings_digest(s)) for s in some_scenarios], some_seeds),
-                    scenarios=some_scenarios, seeds=some_seeds, start=start, stop=stop, program=program, structures=structures))
+                tiles.append(
+                    Tile(
+                        id=digest(
+                            LAYOUT,
+                            campaign.model.digest,
+                            campaign.data.digest,
+                            program,
+                            block,
+                            start,
+                            [(s.name, campaign.settings_digest(s)) for s in some_scenarios],
+                            some_seeds,
+                        ),
+                        scenarios=some_scenarios,
+                        seeds=some_seeds,
+                        start=start,
+                        stop=stop,
+                        program=program,
+                        structures=structures,
+                    )
+                )
     distinct = dict.fromkeys(structure for tile in tiles for structure in tile.structures)
     return Plan(tuple(tiles), tuple(distinct), block)
 
 
-def _cut(scenarios: list[Scenario], seeds: tuple[int, ...], examples: int) -> Iterator[tuple[tuple[Scenario, ...], tuple[int, ...]]]:
+def _cut(
+    scenarios: list[Scenario], seeds: tuple[int, ...], examples: int
+) -> Iterator[tuple[tuple[Scenario, ...], tuple[int, ...]]]:
     # Whole scenarios together while a tile is small; a scenario's seeds apart once they fill a tile by themselves.
     seeds_per_tile = min(len(seeds), max(1, -(-TILE_ROWS // examples)))
     scenarios_per_tile = max(1, TILE_ROWS // (examples * seeds_per_tile)) if seeds_per_tile == len(seeds) else 1

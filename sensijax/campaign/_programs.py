@@ -74,8 +74,12 @@ class Programs:
         examples = campaign.examples
         self._x = (examples.x.shape[1:], examples.x.dtype)
         self._y = (examples.y.shape[1:], examples.y.dtype)
-        self._params = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), campaign.model.params)
-        self._respond = measures.classification_responses if examples.is_classification else measures.regression_responses
+        self._params = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), campaign.model.params
+        )
+        self._respond = (
+            measures.classification_responses if examples.is_classification else measures.regression_responses
+        )
         self._digests: dict[Name, str] = {}
 
     def digest(self, *names: Name) -> str:
@@ -104,12 +108,20 @@ class Programs:
         return {
             "load": (_load, (self._container(Block, block), index)),
             "forward": (self.campaign.model.apply, (self._params, self._rows(width, self._x))),
-            "measure": (functools.partial(_measure, self._respond), (self.output_spec(width), self._container(Batch, width))),
+            "measure": (
+                functools.partial(_measure, self._respond),
+                (self.output_spec(width), self._container(Batch, width)),
+            ),
         }
 
     def _container(self, kind: type, rows: int) -> Any:
-        return kind(x=self._rows(rows, self._x), y=self._rows(rows, self._y), ids=jax.ShapeDtypeStruct((rows, 2), jnp.uint32),
-                    clean=self.output_spec(rows), sound=jax.ShapeDtypeStruct((rows,), jnp.bool_))
+        return kind(
+            x=self._rows(rows, self._x),
+            y=self._rows(rows, self._y),
+            ids=jax.ShapeDtypeStruct((rows, 2), jnp.uint32),
+            clean=self.output_spec(rows),
+            sound=jax.ShapeDtypeStruct((rows,), jnp.bool_),
+        )
 
     @staticmethod
     def _rows(rows: int, example: tuple[tuple[int, ...], Any]) -> jax.ShapeDtypeStruct:
@@ -117,7 +129,9 @@ class Programs:
 
 
 def _load(block: Block, index: jax.Array) -> Batch:
-    return Batch(x=block.x[index], y=block.y[index], ids=block.ids[index], clean=block.clean[index], sound=block.sound[index])
+    return Batch(
+        x=block.x[index], y=block.y[index], ids=block.ids[index], clean=block.clean[index], sound=block.sound[index]
+    )
 
 
 def _perturb(perturbations: Perturbation, stage_keys: jax.Array, ids: jax.Array, x: jax.Array) -> jax.Array:

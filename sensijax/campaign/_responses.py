@@ -47,10 +47,11 @@ class Completeness:
 class Responses:
     """What the parts of a folder hold: rows, and the arrays that analysis starts from.
 
-    A score is what a scenario can lose: for classification 1 where the prediction is right, for regression the example's
+    A score is what a scenario can lose: for classification 1 where the prediction is right, for regression the
+      example's
     part of R^2 (1 - squared error / variance of the targets). An example whose input is not finite has no score in any
-    scenario, and is counted. One whose output is not finite counts as wrong; in a regression it has no score, is counted,
-    and makes the verdict fragile.
+    scenario, and is counted. One whose output is not finite counts as wrong; in a regression it has no score, is
+    counted, and makes the verdict fragile.
 
     Attributes:
       folder: where the parts are.
@@ -58,9 +59,21 @@ class Responses:
       completeness: how much of the campaign is there.
     """
 
-    def __init__(self, folder: pathlib.Path, manifest: dict[str, Any], connection: duckdb.DuckDBPyConnection, parts: Sequence[pathlib.Path],
-                 completeness: Completeness):
-        self.folder, self.manifest, self.completeness, self._connection, self._parts = folder, manifest, completeness, connection, parts
+    def __init__(
+        self,
+        folder: pathlib.Path,
+        manifest: dict[str, Any],
+        connection: duckdb.DuckDBPyConnection,
+        parts: Sequence[pathlib.Path],
+        completeness: Completeness,
+    ):
+        self.folder, self.manifest, self.completeness, self._connection, self._parts = (
+            folder,
+            manifest,
+            completeness,
+            connection,
+            parts,
+        )
 
     @classmethod
     def open(cls, folder: str | os.PathLike) -> Self:
@@ -85,8 +98,14 @@ class Responses:
             log.warning("%s is damaged and was moved to quarantine; run the campaign again to compute it anew", name)
         rows = {i: len(t["scenarios"]) * len(t["seeds"]) * (t["stop"] - t["start"]) for i, t in tiles.items()}
         completeness = Completeness(
-            tiles=len(scan.parts), tiles_total=len(tiles), rows=sum(rows[i] for i in scan.parts), rows_total=sum(rows.values()),
-            damaged=scan.damaged, conflicts=scan.conflicts, stale=len(store.tiles() - set(tiles)))
+            tiles=len(scan.parts),
+            tiles_total=len(tiles),
+            rows=sum(rows[i] for i in scan.parts),
+            rows_total=sum(rows.values()),
+            damaged=scan.damaged,
+            conflicts=scan.conflicts,
+            stale=len(store.tiles() - set(tiles)),
+        )
         connection = store.connect(list(scan.parts.values()), store.folder / "examples" / manifest["examples"])
         order = pd.DataFrame({"scenario": list(manifest["scenarios"]), "i": range(len(manifest["scenarios"]))})
         connection.register("scenario_order", order)
@@ -119,7 +138,9 @@ class Responses:
 
     def frame(self) -> pd.DataFrame:
         """Every response, a row for each (scenario, seed, example), sorted by them in the campaign's order."""
-        return self._connection.sql("select * exclude (i) from responses join scenario_order using (scenario) order by i, seed, example").df()
+        return self._connection.sql(
+            "select * exclude (i) from responses join scenario_order using (scenario) order by i, seed, example"
+        ).df()
 
     @property
     def scenario_names(self) -> tuple[str, ...]:
@@ -136,7 +157,8 @@ class Responses:
         return self._examples.example.to_numpy()
 
     def scores(self, scenario: str) -> np.ndarray:
-        """The scores of a scenario, float64 `[seeds, N]`; NaN for an example without one. Without draws, all seeds agree.
+        """The scores of a scenario, float64 `[seeds, N]`; NaN for an example without one. Without draws, all seeds
+        agree.
 
         Raises:
           ArgumentError: for an unknown scenario.
@@ -154,10 +176,19 @@ class Responses:
         found = self._connection.execute(query, [scenario, seed, example]).df()
         if found.empty:
             self._known_scenario(scenario)
-            raise ArgumentError("cell", f"{scenario}:{seed}:{example}", f"a seed among {self._complete[scenario]['seeds']} and an example's id")
-        clean = self._connection.execute("select * from responses where scenario = 'clean' and example = ?", [example]).df()
-        return {"row": found.iloc[0].to_dict(), "clean": clean.iloc[0].to_dict() if len(clean) else None,
-                "settings": self.manifest["scenarios"][scenario]["settings"]}
+            raise ArgumentError(
+                "cell",
+                f"{scenario}:{seed}:{example}",
+                f"a seed among {self._complete[scenario]['seeds']} and an example's id",
+            )
+        clean = self._connection.execute(
+            "select * from responses where scenario = 'clean' and example = ?", [example]
+        ).df()
+        return {
+            "row": found.iloc[0].to_dict(),
+            "clean": clean.iloc[0].to_dict() if len(clean) else None,
+            "settings": self.manifest["scenarios"][scenario]["settings"],
+        }
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
@@ -181,12 +212,14 @@ class Responses:
 
     @functools.cached_property
     def _scores(self) -> Mapping[str, np.ndarray]:
-        """Scenario to score `[seeds, examples]`; NaN where the input is not finite. Without draws, seeds share one row."""
+        """Scenario to score `[seeds, examples]`; NaN where there is none. Without draws, all seeds share a row."""
         score = "correct::double" if self.metric == "accuracy" else f"1 - loss / {self.manifest['target_variance']!r}"
         names, ids = list(self._complete), self._examples.example.to_numpy()
         rows = self._connection.sql(
-            f"select i, seed, example, case when status = 'nonfinite_input' then 'nan'::double else {score} end as score "
-            "from responses join scenario_order using (scenario)").fetchnumpy()
+            "select i, seed, example, "
+            f"case when status = 'nonfinite_input' then 'nan'::double else {score} end as score "
+            "from responses join scenario_order using (scenario)"
+        ).fetchnumpy()
         seed_index = {seed: k for k, seed in enumerate(self.manifest["seeds"])}
         scores = np.full((len(self.manifest["scenarios"]), len(seed_index), len(ids)), np.nan)
         seeds = np.asarray(rows["seed"])
@@ -207,11 +240,16 @@ class Responses:
         tallies: dict[str, measure.Tally] = {}
         for part in self._parts:
             rows = self._connection.execute(
-                f"select scenario, label, prediction, list_position({list(measure.STATUSES)!r}, status)::int - 1 as status, correct, flipped, loss, brier, confidence, entropy, margin, kl from read_parquet(?)",
-                [str(part)]).fetchnumpy()
+                "select scenario, label, prediction, correct, flipped, "
+                f"list_position({list(measure.STATUSES)!r}, status)::int - 1 as status, "
+                f"{', '.join(measure.AVERAGED)} from read_parquet(?)",
+                [str(part)],
+            ).fetchnumpy()
             scenario = np.asarray(rows.pop("scenario"))
             for name in dict.fromkeys(scenario):
-                tally = measure.Tally.of({k: v[scenario == name] for k, v in rows.items()}, self.manifest["model"]["outputs"])
+                tally = measure.Tally.of(
+                    {k: v[scenario == name] for k, v in rows.items()}, self.manifest["model"]["outputs"]
+                )
                 tallies[name] = tallies[name] + tally if name in tallies else tally
         return tallies
 

@@ -28,21 +28,30 @@ class Results(Responses):
         facts = self._facts().set_index("scenario").reindex(names)
         drops = self._drops([self._scores[name] for name in names])
         tolerance = self.manifest["tolerance"]
-        table = pd.DataFrame({
-            "scenario": names,
-            "stages": ["+".join(stage for stage, _ in self._complete[n]["settings"]) or "clean" for n in names],
-            "severity": [self._complete[n]["severity"] for n in names],
-            self.metric: [_mean(self._scores[n]) for n in names],
-            "drop": drops.mean, "low": drops.low, "high": drops.high, "p_value": drops.p_value,
-        })
+        table = pd.DataFrame(
+            {
+                "scenario": names,
+                "stages": ["+".join(stage for stage, _ in self._complete[n]["settings"]) or "clean" for n in names],
+                "severity": [self._complete[n]["severity"] for n in names],
+                self.metric: [_mean(self._scores[n]) for n in names],
+                "drop": drops.mean,
+                "low": drops.low,
+                "high": drops.high,
+                "p_value": drops.p_value,
+            }
+        )
         perturbed = table.scenario != "clean"
         table["p_holm"] = np.nan
         if perturbed.any():
             table.loc[perturbed, "p_holm"] = measure.holm(table.p_value[perturbed].to_numpy())
-        table["verdict"] = [measure.verdict(low, high, tolerance).value for low, high in zip(table.low, table.high, strict=True)]
+        table["verdict"] = [
+            measure.verdict(low, high, tolerance).value for low, high in zip(table.low, table.high, strict=True)
+        ]
         for column in facts.columns:
             table[column] = facts[column].to_numpy()
-        table.loc[table.nonfinite_outputs > 0, "verdict"] = measure.Verdict.FRAGILE.value if self.metric == "r2" else table.verdict
+        table.loc[table.nonfinite_outputs > 0, "verdict"] = (
+            measure.Verdict.FRAGILE.value if self.metric == "r2" else table.verdict
+        )
         # Against itself the baseline loses nothing, and there is nothing to test.
         table.loc[~perturbed, ["low", "high"]] = 0.0
         table.loc[~perturbed, "p_value"] = np.nan
@@ -53,7 +62,8 @@ class Results(Responses):
         """One row for each finished scenario.
 
         Returns:
-          Columns: scenario, stages, severity, accuracy (or r2), drop with its interval (low, high), p_value (no change),
+          Columns: scenario, stages, severity, accuracy (or r2), drop with its interval (low, high), p_value (no
+            change),
           p_holm (corrected over all scenarios), verdict at the tolerance, and means over examples and seeds: flip_rate,
           nll, brier, ece, confidence, entropy, kl (nats) - or mse and shift - and the counts n,
           nonfinite_outputs, nonfinite_inputs.
@@ -81,7 +91,9 @@ class Results(Responses):
         table = self._summary[(self._summary.stages == stage) | (self._summary.scenario == "clean")]
         identity = self.manifest["stages"][stage]["identity"]
         table = table.assign(severity=table.severity.where(table.scenario != "clean", identity).astype(float))
-        return table.sort_values("severity", key=lambda values: abs(values - identity), kind="stable").reset_index(drop=True)
+        return table.sort_values("severity", key=lambda values: abs(values - identity), kind="stable").reset_index(
+            drop=True
+        )
 
     def ranking(self) -> pd.DataFrame:
         """The stages, worst first: what each does alone, averaged over its settings.
@@ -101,15 +113,24 @@ class Results(Responses):
             mean = self._drops([np.mean([self._scores[n] for n in alone.scenario], axis=0)])
             worst = alone.loc[alone["drop"].fillna(-np.inf).idxmax()]
             verdicts = dict(zip(alone.severity, alone.verdict, strict=True))
-            in_order = sorted(set(about["values"]) - {about["identity"]}, key=lambda value: abs(value - about["identity"]))
+            in_order = sorted(
+                set(about["values"]) - {about["identity"]}, key=lambda value: abs(value - about["identity"])
+            )
             robust = list(itertools.takewhile(lambda value: verdicts.get(value) == "robust", in_order))  # noqa: B023 - used here alone
-            rows.append({
-                "stage": stage, "kind": about["kind"], "mean_drop": mean.mean[0], "low": mean.low[0], "high": mean.high[0],
-                "worst_drop": worst["drop"], "worst_at": worst.severity,
-                "breaks_at": next((value for value in in_order if verdicts.get(value) == "fragile"), np.nan),
-                "robust_to": robust[-1] if robust else np.nan,
-                **({"flip_rate": alone.flip_rate.mean()} if "flip_rate" in alone else {}),
-            })
+            rows.append(
+                {
+                    "stage": stage,
+                    "kind": about["kind"],
+                    "mean_drop": mean.mean[0],
+                    "low": mean.low[0],
+                    "high": mean.high[0],
+                    "worst_drop": worst["drop"],
+                    "worst_at": worst.severity,
+                    "breaks_at": next((value for value in in_order if verdicts.get(value) == "fragile"), np.nan),
+                    "robust_to": robust[-1] if robust else np.nan,
+                    **({"flip_rate": alone.flip_rate.mean()} if "flip_rate" in alone else {}),
+                }
+            )
         columns = ["stage", "kind", "mean_drop", "low", "high", "worst_drop", "worst_at", "breaks_at", "robust_to"]
         if not rows:
             return pd.DataFrame(columns=columns)
@@ -119,8 +140,8 @@ class Results(Responses):
     def interactions(self) -> pd.DataFrame:
         """The pairs of which both members ran alone too, strongest first.
 
-        The interaction of a pair is drop(A then B) - drop(A) - drop(B): above 0 the two are worse together than the sum of
-        what they do alone, below 0 they overlap or one undoes the other.
+        The interaction of a pair is drop(A then B) - drop(A) - drop(B): above 0 the two are worse together than the
+        sum of what they do alone, below 0 they overlap or one undoes the other.
 
         Returns:
           Columns: first, second, at_first, at_second, drop_first, drop_second, drop_pair, interaction with its interval
@@ -133,7 +154,20 @@ class Results(Responses):
                 (first, at_first), (second, at_second) = scenario["settings"]
                 rows.append({"first": first, "second": second, "at_first": at_first, "at_second": at_second})
                 pairs.append((name, singles[first, at_first], singles[second, at_second]))
-        columns = ["first", "second", "at_first", "at_second", "drop_first", "drop_second", "drop_pair", "interaction", "low", "high", "p_value", "p_holm"]
+        columns = [
+            "first",
+            "second",
+            "at_first",
+            "at_second",
+            "drop_first",
+            "drop_second",
+            "drop_pair",
+            "interaction",
+            "low",
+            "high",
+            "p_value",
+            "p_holm",
+        ]
         if not rows:
             return pd.DataFrame(columns=columns)
         together, one, two = ([self._scores["clean"] - self._scores[pair[k]] for pair in pairs] for k in range(3))
@@ -142,9 +176,16 @@ class Results(Responses):
         table = pd.DataFrame(rows)
         for k, column in enumerate(("drop_pair", "drop_first", "drop_second")):
             table[column] = [drop[pair[k]] for pair in pairs]
-        table["interaction"], table["low"], table["high"], table["p_value"] = effect.mean, effect.low, effect.high, effect.p_value
+        table["interaction"], table["low"], table["high"], table["p_value"] = (
+            effect.mean,
+            effect.low,
+            effect.high,
+            effect.p_value,
+        )
         table["p_holm"] = measure.holm(effect.p_value)
-        return table[columns].sort_values("interaction", key=np.abs, ascending=False, kind="stable").reset_index(drop=True)
+        return (
+            table[columns].sort_values("interaction", key=np.abs, ascending=False, kind="stable").reset_index(drop=True)
+        )
 
     # --- where it goes wrong -----------------------------------------------------------------------------------------
 
@@ -156,7 +197,8 @@ class Results(Responses):
           top: how many.
 
         Returns:
-          Columns: label, predicted (-1: no prediction), clean_count and count (over examples and seeds), share (the growth
+          Columns: label, predicted (-1: no prediction), clean_count and count (over examples and seeds), share (the
+            growth
           as a fraction of the examples with that label).
 
         Raises:
@@ -189,16 +231,28 @@ class Results(Responses):
         self._known_scenario(scenario)
         if self.metric != "accuracy":
             raise ArgumentError("scenario", scenario, "slices are for classification")
-        slices = {"label": self._examples.label.to_numpy(),
-                  **{name: self._examples[name].to_numpy() for name in self.manifest["data"]["groups"]}}
+        slices = {
+            "label": self._examples.label.to_numpy(),
+            **{name: self._examples[name].to_numpy() for name in self.manifest["data"]["groups"]},
+        }
         clean, scores = self._scores["clean"], self._scores[scenario]
         rows = []
         for group, values in slices.items():
             values = values if values.dtype.kind in "iu" else values.astype(str)
             for part in measure.worst_group(scores, values).groups:
                 inside = values == part.group
-                rows.append({"group": group, "value": str(part.group), "n": part.n, "accuracy": part.accuracy, "low": part.low,
-                             "high": part.high, "clean": float(np.nanmean(clean[:, inside])), "small": part.too_small})
+                rows.append(
+                    {
+                        "group": group,
+                        "value": str(part.group),
+                        "n": part.n,
+                        "accuracy": part.accuracy,
+                        "low": part.low,
+                        "high": part.high,
+                        "clean": float(np.nanmean(clean[:, inside])),
+                        "small": part.too_small,
+                    }
+                )
         table = pd.DataFrame(rows, columns=["group", "value", "n", "accuracy", "low", "high", "clean", "small"])
         table["drop"] = table.clean - table.accuracy
         return table.sort_values(["small", "accuracy"], kind="stable").reset_index(drop=True)
@@ -239,13 +293,29 @@ class Results(Responses):
     def _facts(self) -> pd.DataFrame:
         if self.metric == "r2":
             return self._connection.sql(
-                "select scenario, avg(loss) as mse, avg(shift) as shift, count(*) filter (status <> 'nonfinite_input') as n, "
+                "select scenario, avg(loss) as mse, avg(shift) as shift, "
+                "count(*) filter (status <> 'nonfinite_input') as n, "
                 "count(*) filter (status = 'nonfinite_output') as nonfinite_outputs, "
-                "count(*) filter (status = 'nonfinite_input') as nonfinite_inputs from responses group by scenario").df()
-        return pd.DataFrame([{
-            "scenario": name, "flip_rate": t.flip_rate, "nll": t.nll, "brier": t.brier, "ece": t.ece, "confidence": t.means["confidence"],
-            "entropy": t.means["entropy"], "kl": t.means["kl"], "n": t.n, "nonfinite_outputs": t.n_nonfinite_output,
-            "nonfinite_inputs": t.n_nonfinite_input} for name, t in self._tallies.items()])
+                "count(*) filter (status = 'nonfinite_input') as nonfinite_inputs from responses group by scenario"
+            ).df()
+        return pd.DataFrame(
+            [
+                {
+                    "scenario": name,
+                    "flip_rate": t.flip_rate,
+                    "nll": t.nll,
+                    "brier": t.brier,
+                    "ece": t.ece,
+                    "confidence": t.means["confidence"],
+                    "entropy": t.means["entropy"],
+                    "kl": t.means["kl"],
+                    "n": t.n,
+                    "nonfinite_outputs": t.n_nonfinite_output,
+                    "nonfinite_inputs": t.n_nonfinite_input,
+                }
+                for name, t in self._tallies.items()
+            ]
+        )
 
     def _predictions(self, scenario: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Label, clean prediction and prediction of every row of a scenario whose input is finite."""
@@ -254,7 +324,9 @@ class Results(Responses):
             raise ArgumentError("scenario", scenario, "predicted classes are a classifier's")
         rows = self._connection.execute(
             "select r.label, c.prediction as clean, r.prediction from responses r join responses c using (example) "
-            "where r.scenario = ? and c.scenario = 'clean' and r.status <> 'nonfinite_input'", [scenario]).fetchnumpy()
+            "where r.scenario = ? and c.scenario = 'clean' and r.status <> 'nonfinite_input'",
+            [scenario],
+        ).fetchnumpy()
         return rows["label"], rows["clean"], rows["prediction"]
 
 

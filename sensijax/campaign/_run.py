@@ -64,7 +64,8 @@ def run(
 ) -> Results:
     """Runs a campaign, or what is missing of it, and returns its results.
 
-    A finished tile is never computed again, a damaged one always is. A changed model, data set, stage or program has other
+    A finished tile is never computed again, a damaged one always is. A changed model, data set, stage or program has
+    other
     tiles: the folder keeps the old ones apart.
 
     Args:
@@ -109,12 +110,22 @@ def check_folder(folder: str | os.PathLike, plan: Plan) -> None:
     missing = sum(tile.rows for tile in plan.tiles if tile.id not in present) * BYTES_PER_ROW
     free = shutil.disk_usage(store.folder).free
     if free < missing:
-        raise StoreError(f"{store.folder} has {free:,} bytes free; what is missing of the campaign needs about {missing:,}")
+        raise StoreError(
+            f"{store.folder} has {free:,} bytes free; what is missing of the campaign needs about {missing:,}"
+        )
 
 
 class _Run:
-    def __init__(self, campaign: Campaign, store: Store, micro_batch: int | None, allow_mixed: bool, progress: Callable):
-        self.campaign, self.store, self.micro_batch, self.allow_mixed, self.report = campaign, store, micro_batch, allow_mixed, progress
+    def __init__(
+        self, campaign: Campaign, store: Store, micro_batch: int | None, allow_mixed: bool, progress: Callable
+    ):
+        self.campaign, self.store, self.micro_batch, self.allow_mixed, self.report = (
+            campaign,
+            store,
+            micro_batch,
+            allow_mixed,
+            progress,
+        )
         self.started = time.perf_counter()
         self.environment = environment()
         self.latencies: list[float] = []
@@ -152,7 +163,11 @@ class _Run:
         if before is not None and before["id"] != manifest["id"]:
             self.store.write_json(f"history/{before['id']}.json", before)
             kept = len(self.store.tiles() - {tile.id for tile in plan.tiles})
-            log.warning("the folder held another campaign (model, data, stages or code differ): its %d other tiles are kept apart", kept)
+            log.warning(
+                "the folder held another campaign (model, data, stages or code differ): "
+                "its %d other tiles are kept apart",
+                kept,
+            )
         examples = self.store.write_examples(self._example_columns())
         manifest["examples"] = examples.name
         if before != manifest:
@@ -163,14 +178,19 @@ class _Run:
         if self.allow_mixed:
             return
         present = self.store.tiles() & {tile.id for tile in plan.tiles}
-        others = [path.stem for path in (self.store.folder / "environments").glob("*.json") if path.stem != self.environment["id"]]
+        others = [
+            path.stem
+            for path in (self.store.folder / "environments").glob("*.json")
+            if path.stem != self.environment["id"]
+        ]
         if present and others:
             other = self.store.read_json(f"environments/{others[0]}.json") or {}
             differing = {k: (other.get(k), v) for k, v in self.environment.items() if k != "id" and other.get(k) != v}
             raise StoreError(
                 f"{self.store.folder} holds tiles computed in another environment "
                 f"({', '.join(f'{k}: {a!r} then, {b!r} now' for k, (a, b) in differing.items())}); "
-                "results may differ in the last bits: use another folder, or allow mixing (--allow-mixed)")
+                "results may differ in the last bits: use another folder, or allow mixing (--allow-mixed)"
+            )
 
     def _example_columns(self) -> dict[str, np.ndarray]:
         examples = self.campaign.examples
@@ -222,7 +242,9 @@ class _Run:
         self.latencies.append(now - max(dispatched, self.ready_at))
         self.busy += self.latencies[-1]
         self.ready_at = now
-        columns = {name: np.concatenate([np.asarray(c[name])[: chunk.valid] for chunk, c in chunks]) for name in chunks[0][1]}
+        columns = {
+            name: np.concatenate([np.asarray(c[name])[: chunk.valid] for chunk, c in chunks]) for name in chunks[0][1]
+        }
         writer.put(tile, columns)
         self.computed += tile.rows
         self.finished_tiles += 1
@@ -237,7 +259,9 @@ class _Run:
         address = {
             "scenario": Coded([s.name for s in tile.scenarios], scenario),
             "stages": Coded(["+".join(s.stages) or "clean" for s in tile.scenarios], scenario),
-            "severity": np.array([np.nan if s.severity is None else s.severity for s in tile.scenarios], np.float64)[scenario],
+            "severity": np.array([np.nan if s.severity is None else s.severity for s in tile.scenarios], np.float64)[
+                scenario
+            ],
             "seed": np.array(tile.seeds, np.uint64)[seed],
             "example": examples.ids[tile.start + example],
         }
@@ -245,15 +269,30 @@ class _Run:
             address["label"] = examples.y[tile.start + example]
         status = Coded(STATUSES, columns.pop("status"))
         stages_digest = Coded([self.campaign.settings_digest(s) for s in tile.scenarios], scenario)
-        constants = {"tile": tile.id, "model": self.campaign.model.digest, "data": self.campaign.data.digest, "program": tile.program,
-                     "environment": self.environment["id"], "micro_batch": self.engine.micro_batch}
+        constants = {
+            "tile": tile.id,
+            "model": self.campaign.model.digest,
+            "data": self.campaign.data.digest,
+            "program": tile.program,
+            "environment": self.environment["id"],
+            "micro_batch": self.engine.micro_batch,
+        }
         self.store.commit(tile.id, {**address, **columns, "status": status, "stages_digest": stages_digest}, constants)
 
     # --- after -------------------------------------------------------------------------------------------------------
 
     def _progress(self, phase: str, scenario: str = "", accuracy: float | None = None) -> Progress:
-        return Progress(phase, self.finished_tiles, len(self.plan.tiles), self.finished_rows, self.plan.rows,
-                        time.perf_counter() - self.started, self.computed, scenario, accuracy)
+        return Progress(
+            phase,
+            self.finished_tiles,
+            len(self.plan.tiles),
+            self.finished_rows,
+            self.plan.rows,
+            time.perf_counter() - self.started,
+            self.computed,
+            scenario,
+            accuracy,
+        )
 
     def _finish(self, computed_tiles: int, damaged: tuple[str, ...]) -> None:
         if computed_tiles:
@@ -263,12 +302,25 @@ class _Run:
     def _statistics(self, computed_tiles: int, damaged: tuple[str, ...]) -> "RunStatistics":
         p50, p99 = np.percentile(self.latencies, [50, 99])
         return RunStatistics(
-            tiles_computed=computed_tiles, tiles_total=len(self.plan.tiles), rows_computed=self.computed, damaged_parts=len(damaged),
-            programs_planned=self.plan.programs, programs_compiled=self.engine.compiled, micro_batch=self.engine.micro_batch,
-            compile_seconds=self.engine.compile_seconds, sweep_seconds=self.sweep_seconds, total_seconds=time.perf_counter() - self.started,
-            rows_per_second=self.computed / self.sweep_seconds, scenarios_per_second=self.computed / len(self.campaign.examples) / self.sweep_seconds,
-            tile_latency_p50=float(p50), tile_latency_p99=float(p99), device_share=min(1.0, self.busy / self.sweep_seconds),
-            device=self.environment["device"], environment=self.environment["id"], finished_at=time.time())
+            tiles_computed=computed_tiles,
+            tiles_total=len(self.plan.tiles),
+            rows_computed=self.computed,
+            damaged_parts=len(damaged),
+            programs_planned=self.plan.programs,
+            programs_compiled=self.engine.compiled,
+            micro_batch=self.engine.micro_batch,
+            compile_seconds=self.engine.compile_seconds,
+            sweep_seconds=self.sweep_seconds,
+            total_seconds=time.perf_counter() - self.started,
+            rows_per_second=self.computed / self.sweep_seconds,
+            scenarios_per_second=self.computed / len(self.campaign.examples) / self.sweep_seconds,
+            tile_latency_p50=float(p50),
+            tile_latency_p99=float(p99),
+            device_share=min(1.0, self.busy / self.sweep_seconds),
+            device=self.environment["device"],
+            environment=self.environment["id"],
+            finished_at=time.time(),
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -310,7 +362,8 @@ class RunStatistics:
 
 
 class _Writer:
-    """Writes finished tiles in a thread of its own, while the device goes on; never more than one is on its way to disk.
+    """Writes finished tiles in a thread of its own, while the device goes on; never more than one is on its way to
+    disk.
 
     So a kill loses the tile in hand and at most one that was computed and not yet written.
     """

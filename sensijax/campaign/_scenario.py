@@ -68,19 +68,25 @@ def sweep(target: Any, **settings: Any) -> Sweep:
     if "severity" in settings and _rank("severity", settings["severity"]) == 0:
         axes = {"severity": np.atleast_1d(settings["severity"])}
     if len(axes) != 1:
-        raise ArgumentError("settings", f"{sorted(axes) or 'no axis'}", "exactly one axis to sweep, such as severity=[0, 1, 2]")
+        raise ArgumentError(
+            "settings", f"{sorted(axes) or 'no axis'}", "exactly one axis to sweep, such as severity=[0, 1, 2]"
+        )
     ((axis, values),) = axes.items()
     if axis == "severity" and not hasattr(target, "at"):
         raise ArgumentError("target", repr(target), "a class with a severity scale (`.at(severity)`)")
     if axis != "severity":
         known = [p for p in inspect.signature(target).parameters] if callable(target) else []
         if axis not in known:
-            raise ArgumentError(axis, "an unknown parameter", f"severity, or a parameter of {target!r}: {', '.join(known)}")
+            raise ArgumentError(
+                axis, "an unknown parameter", f"severity, or a parameter of {target!r}: {', '.join(known)}"
+            )
     options = {k: v for k, v in settings.items() if k != axis}
     for name in options:
         known = options_of(target, axis)
         if name not in known:
-            raise ArgumentError(name, "an unknown option", did_you_mean(name, known) if known else f"{target.__name__} has none")
+            raise ArgumentError(
+                name, "an unknown option", did_you_mean(name, known) if known else f"{target.__name__} has none"
+            )
     array = np.asarray(values)
     if array.size and not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise ArgumentError(axis, repr(values), "numbers")

@@ -62,10 +62,14 @@ def load_spec(path: str | pathlib.Path) -> Spec:
         text = path.read_text(encoding="utf-8")
         raw = tomllib.loads(text)
     except OSError as error:
-        raise CampaignError([Fault(str(path), str(error.strerror or error), "a spec that can be read; `sensijax init DIR` writes one")]) from error
+        raise CampaignError(
+            [Fault(str(path), str(error.strerror or error), "a spec that can be read; `sensijax init DIR` writes one")]
+        ) from error
     except ValueError as error:  # TOML syntax or encoding
         line = re.search(r"line (\d+)", str(error))
-        raise CampaignError([Fault("syntax", str(error), "valid TOML", f"{path}:{line[1]}" if line else str(path))]) from error
+        raise CampaignError(
+            [Fault("syntax", str(error), "valid TOML", f"{path}:{line[1]}" if line else str(path))]
+        ) from error
     return _Reader(path, raw, _Lines(text)).read()
 
 
@@ -79,8 +83,14 @@ class _Reader:
             self._fault(path, came, right)
         whole = not self.faults
         draft = _Draft(
-            model=self._load("model", Model), data=self._data(), stages=self._stages(), design=self._design(),
-            seeds=self._campaign("seeds", 1), name=self._campaign("name", "campaign"), tolerance=self._campaign("tolerance", 0.05))
+            model=self._load("model", Model),
+            data=self._data(),
+            stages=self._stages(),
+            design=self._design(),
+            seeds=self._campaign("seeds", 1),
+            name=self._campaign("name", "campaign"),
+            tolerance=self._campaign("tolerance", 0.05),
+        )
         self.faults += [self._placed(fault) for fault in campaign_faults(draft)]
         if self.faults or not whole:
             raise CampaignError(sorted(dict.fromkeys(self.faults), key=self._line_number))
@@ -172,8 +182,11 @@ class _Reader:
                 faulty = True
         axes = [key for key, value in settings.items() if isinstance(value, list)]
         if len(axes) != 1 and not faulty:
-            self._fault(("stage", i), f"{len(axes)} lists to sweep: {', '.join(axes)}" if axes else "nothing to sweep",
-                        "exactly one list, such as severity = [0, 1, 2, 3, 4, 5]")
+            self._fault(
+                ("stage", i),
+                f"{len(axes)} lists to sweep: {', '.join(axes)}" if axes else "nothing to sweep",
+                "exactly one list, such as severity = [0, 1, 2, 3, 4, 5]",
+            )
         if len(axes) != 1:
             return ABSENT
         try:
@@ -184,7 +197,11 @@ class _Reader:
 
     def _target(self, i: int, raw: dict[str, Any]) -> Any:
         if ("kind" in raw) == ("chain" in raw):
-            self._fault(("stage", i), "both kind and chain" if "kind" in raw else "neither kind nor chain", "exactly one of them")
+            self._fault(
+                ("stage", i),
+                "both kind and chain" if "kind" in raw else "neither kind nor chain",
+                "exactly one of them",
+            )
             return None
         if "kind" in raw:
             return self._kind(("stage", i, "kind"), raw["kind"])
@@ -204,7 +221,11 @@ class _Reader:
                 return None
             if hasattr(found, "at") or isinstance(found, type) and issubclass(found, perturb.Perturbation):
                 return found
-            self._fault(path, f"{kind} is of type {type(found).__name__}", "a perturbation class, or anything with .at(severity)")
+            self._fault(
+                path,
+                f"{kind} is of type {type(found).__name__}",
+                "a perturbation class, or anything with .at(severity)",
+            )
             return None
         if kind not in kinds():
             self._fault(path, repr(kind), f"{did_you_mean(kind, kinds())} (or module:Class for your own)")
@@ -291,9 +312,18 @@ def _settings(target: Any) -> list[str]:
 
 
 def _values(value: Any) -> Any:
-    if not isinstance(value, Mapping | list) or isinstance(value, list) and not any(isinstance(v, Mapping | list) for v in value):
+    if (
+        not isinstance(value, Mapping | list)
+        or isinstance(value, list)
+        and not any(isinstance(v, Mapping | list) for v in value)
+    ):
         return value
-    if isinstance(value, Mapping) and set(value) == {"linspace"} and isinstance(value["linspace"], list) and len(value["linspace"]) == 3:
+    if (
+        isinstance(value, Mapping)
+        and set(value) == {"linspace"}
+        and isinstance(value["linspace"], list)
+        and len(value["linspace"]) == 3
+    ):
         start, stop, count = value["linspace"]
         if type(count) is int and count >= 1 and all(type(end) in (int, float) for end in (start, stop)):
             return np.linspace(start, stop, count).tolist()

@@ -8,8 +8,12 @@ import pydantic
 from sensijax.campaign import design
 from sensijax.core.errors import did_you_mean
 
-DESIGNS = {"isolated": design.isolated, "pairs": design.pairs, "full_factorial": design.full_factorial,
-           "sample": design.sample}
+DESIGNS = {
+    "isolated": design.isolated,
+    "pairs": design.pairs,
+    "full_factorial": design.full_factorial,
+    "sample": design.sample,
+}
 
 
 class _Table(pydantic.BaseModel):
@@ -63,8 +67,9 @@ class _StageTable(pydantic.BaseModel):
     chain: Annotated[list[str], pydantic.Field(min_length=2)] | None = None
 
 
-_DesignTable = Annotated[_IsolatedTable | _PairsTable | _FactorialTable | _SampleTable,
-                         pydantic.Field(discriminator="kind")]
+_DesignTable = Annotated[
+    _IsolatedTable | _PairsTable | _FactorialTable | _SampleTable, pydantic.Field(discriminator="kind")
+]
 
 
 class SpecTable(_Table):
@@ -79,13 +84,27 @@ class SpecTable(_Table):
     run: _RunTable = _RunTable()
 
 
-_TABLES = {"campaign": _CampaignTable, "model": _LoadTable, "data": _DataTable, "run": _RunTable,
-           "isolated": _IsolatedTable, "pairs": _PairsTable, "full_factorial": _FactorialTable, "sample": _SampleTable}
-_NEEDED = {"schema": "schema = 1 on the first line", "model": 'a table [model] with load = "module:function"',
-           "data": 'a table [data] with load = "module:function"', "stage": "at least one [[stage]]",
-           "kind": did_you_mean("", DESIGNS), "load": '"module:function"',
-           "at": "the setting of both members of a pair, such as at = 3", "n": "the number of points, a power of two",
-           "name": "a name of its own: it is part of the address of random draws"}
+_TABLES = {
+    "campaign": _CampaignTable,
+    "model": _LoadTable,
+    "data": _DataTable,
+    "run": _RunTable,
+    "isolated": _IsolatedTable,
+    "pairs": _PairsTable,
+    "full_factorial": _FactorialTable,
+    "sample": _SampleTable,
+}
+_NEEDED = {
+    "schema": "schema = 1 on the first line",
+    "model": 'a table [model] with load = "module:function"',
+    "data": 'a table [data] with load = "module:function"',
+    "stage": "at least one [[stage]]",
+    "kind": did_you_mean("", DESIGNS),
+    "load": '"module:function"',
+    "at": "the setting of both members of a pair, such as at = 3",
+    "n": "the number of points, a power of two",
+    "name": "a name of its own: it is part of the address of random draws",
+}
 
 
 def table_faults(raw: Mapping[str, Any]) -> list[tuple[tuple, str, str]]:
@@ -120,8 +139,14 @@ def _fault(detail: Any) -> tuple[tuple, str, str]:
     return path, came, detail["msg"][0].lower() + detail["msg"][1:]
 
 
-_RIGHT = {"string_type": "a string", "int_type": "an integer", "greater_than_equal": "at least {ge}",
-          "literal_error": "{expected}, the only one that there is", "too_short": "at least {min_length} of them", "list_type": "a list"}
+_RIGHT = {
+    "string_type": "a string",
+    "int_type": "an integer",
+    "greater_than_equal": "at least {ge}",
+    "literal_error": "{expected}, the only one that there is",
+    "too_short": "at least {min_length} of them",
+    "list_type": "a list",
+}
 
 
 def _known_keys(path: tuple, branch: Sequence[str]) -> list[str]:

@@ -10,7 +10,8 @@
     runs.jsonl           one line for every run that computed something
 
 A part is written to a temporary name, flushed to disk, and renamed to its final name, which holds the BLAKE2b digest of
-its bytes: whatever happens, a name that is there and matches its bytes is a whole tile. Plain Parquet readers return wrong
+its bytes: whatever happens, a name that is there and matches its bytes is a whole tile. Plain Parquet readers return
+  wrong
 values silently for most flipped bits; the digest does not.
 """
 
@@ -72,7 +73,9 @@ class Store:
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
-    def commit(self, tile: str, columns: Mapping[str, np.ndarray | Coded], constants: Mapping[str, Any]) -> pathlib.Path:
+    def commit(
+        self, tile: str, columns: Mapping[str, np.ndarray | Coded], constants: Mapping[str, Any]
+    ) -> pathlib.Path:
         """Writes a finished tile: temporary file, fsync, rename, fsync of the folder. Then it is there for good.
 
         Args:
@@ -202,7 +205,9 @@ class Store:
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
-    def _write(self, folder: pathlib.Path, prefix: str, columns: Mapping[str, np.ndarray | Coded], constants: Mapping[str, Any]) -> pathlib.Path:
+    def _write(
+        self, folder: pathlib.Path, prefix: str, columns: Mapping[str, np.ndarray | Coded], constants: Mapping[str, Any]
+    ) -> pathlib.Path:
         with self._guard(folder):
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / _temporary()
@@ -217,7 +222,9 @@ class Store:
             _fsync(folder)
         return final
 
-    def _copy(self, path: pathlib.Path, columns: Mapping[str, np.ndarray | Coded], constants: Mapping[str, Any]) -> None:
+    def _copy(
+        self, path: pathlib.Path, columns: Mapping[str, np.ndarray | Coded], constants: Mapping[str, Any]
+    ) -> None:
         if self._writer is None:
             # One thread and no insertion-order freedom: the same rows give the same bytes.
             self._writer = duckdb.connect(config={"threads": 1})
@@ -226,7 +233,9 @@ class Store:
         table = {name: _plain(column) for name, column in columns.items()}
         self._writer.register("tile", table)
         try:
-            self._writer.execute(f"copy (select {', '.join(fields)} from tile) to {_quote(str(path))} (format parquet, compression zstd)")
+            self._writer.execute(
+                f"copy (select {', '.join(fields)} from tile) to {_quote(str(path))} (format parquet, compression zstd)"
+            )
         finally:
             self._writer.unregister("tile")
 
@@ -259,7 +268,9 @@ class _Guard:
 def _expression(name: str, column: np.ndarray | Coded) -> str:
     if isinstance(column, Coded):
         return f"[{', '.join(map(_quote, column.words))}][{_name(name)} + 1]"
-    return f"case when isnan({_name(name)}) then null else {_name(name)} end" if column.dtype.kind == "f" else _name(name)
+    return (
+        f"case when isnan({_name(name)}) then null else {_name(name)} end" if column.dtype.kind == "f" else _name(name)
+    )
 
 
 def _plain(column: np.ndarray | Coded) -> np.ndarray:

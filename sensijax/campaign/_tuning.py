@@ -1,4 +1,5 @@
-"""The micro-batch: chosen by measuring, remembered, so that the same work has the same shapes (and the same bits) again."""
+"""The micro-batch: chosen by measuring, remembered, so that the same work has the same shapes (and the same bits)
+again."""
 
 import contextlib
 import json
@@ -14,10 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.campaign._campaign import Campaign
-from sensijax.campaign._programs import Programs
 from sensijax.campaign._engine import Engine, is_out_of_memory
 from sensijax.campaign._environment import environment
 from sensijax.campaign._plan import Plan, Tile
+from sensijax.campaign._programs import Programs
 from sensijax.campaign._store import Store
 from sensijax.core import cache_folder, digest
 
@@ -68,7 +69,8 @@ class Tuning:
         return None
 
     def _keep(self, entry: dict[str, int]) -> dict[str, int]:
-        # Two runs that start at once must agree, or their tiles would differ in the last bit: the first to write decides.
+        # Two runs that start at once must agree, or their tiles would differ in the last bit: the first to write
+        # decides.
         for file in reversed(self._files):
             entry = _write_first(file, entry)
         return entry
@@ -76,6 +78,7 @@ class Tuning:
     def _measure(self) -> dict[str, int]:
         examples, params = self.campaign.examples, jax.tree.map(jnp.asarray, self.campaign.model.params)
         budget = _device_memory() * MEMORY_SHARE
+        most = 4 * len(examples) * len(self.campaign.seeds)  # type: ignore[arg-type]  # wider would be padding
         rates: dict[int, float] = {}
         for width in CANDIDATES:
             program = self.programs.lower("forward", width, width).compile()
@@ -88,11 +91,13 @@ class Tuning:
                 if rates and is_out_of_memory(error):
                     break
                 raise
-            if rates[width] < 0.8 * max(rates.values()) or width >= 4 * len(examples) * max(1, len(self.campaign.seeds)):  # type: ignore[arg-type]
+            if rates[width] < 0.8 * max(rates.values()) or width >= most:
                 break
         best = max(rates.values())
         chosen = min(width for width, rate in rates.items() if rate >= NEAR * best)
-        log.info("micro-batch %d (%.0f rows/s; measured %s)", chosen, rates[chosen], {w: round(r) for w, r in rates.items()})
+        log.info(
+            "micro-batch %d (%.0f rows/s; measured %s)", chosen, rates[chosen], {w: round(r) for w, r in rates.items()}
+        )
         return {"micro_batch": chosen}
 
 
@@ -116,9 +121,13 @@ def estimate_seconds(campaign: Campaign, plan: Plan) -> float:
         sample.setdefault(tile.structures, tile)
     engine.compile(plan.structures)
     # A pair costs what its members cost, once the model is taken off: only single stages are timed.
-    seconds = {s: _best_time(lambda tile=tile: engine.row(tile, 0)) / width for s, tile in sample.items() if len(s) <= 1}
+    seconds = {
+        s: _best_time(lambda tile=tile: engine.row(tile, 0)) / width for s, tile in sample.items() if len(s) <= 1
+    }
     base = seconds.get((), 0.0)
-    return sum(n * (base + sum(seconds.get((one,), base) - base for one in structures)) for structures, n in rows.items())
+    return sum(
+        n * (base + sum(seconds.get((one,), base) - base for one in structures)) for structures, n in rows.items()
+    )
 
 
 def _write_first(file: pathlib.Path, entry: dict[str, int]) -> dict[str, int]:

@@ -45,7 +45,9 @@ def verify(folder: str | os.PathLike) -> Findings:
     tiles = {tile["id"]: tile for tile in manifest["tiles"]}
     scan = store.scan(tiles)
     faults = [f"{name}: its bytes do not match its digest; moved to quarantine" for name in scan.damaged]
-    faults += [f"tile {tile}: two parts of different content; the computation is not deterministic" for tile in scan.conflicts]
+    faults += [
+        f"tile {tile}: two parts of different content; the computation is not deterministic" for tile in scan.conflicts
+    ]
     examples = store.folder / "examples" / manifest["examples"]
     rows = 0
     if scan.parts:
@@ -55,9 +57,19 @@ def verify(folder: str | os.PathLike) -> Findings:
             expected = {(name, seed) for name in about["scenarios"] for seed in about["seeds"]}
             n = about["stop"] - about["start"]
             found = connection.execute(
-                "select scenario, seed, count(*), count(distinct example), min(tile) = ? and max(tile) = ?, min(model) = ? and max(model) = ?, "
-                "min(data) = ? and max(data) = ?, min(program) = ? and max(program) = ? from read_parquet(?) group by all",
-                [tile, tile, *[manifest["model"]["digest"]] * 2, *[manifest["data"]["digest"]] * 2, *[about["program"]] * 2, str(path)]).fetchall()
+                "select scenario, seed, count(*), count(distinct example), "
+                "min(tile) = ? and max(tile) = ?, min(model) = ? and max(model) = ?, "
+                "min(data) = ? and max(data) = ?, min(program) = ? and max(program) = ? "
+                "from read_parquet(?) group by all",
+                [
+                    tile,
+                    tile,
+                    *[manifest["model"]["digest"]] * 2,
+                    *[manifest["data"]["digest"]] * 2,
+                    *[about["program"]] * 2,
+                    str(path),
+                ],
+            ).fetchall()
             rows += sum(count for _, _, count, *_ in found)
             if {(name, seed) for name, seed, *_ in found} != expected:
                 faults.append(f"{path.name}: holds other scenarios or seeds than the plan says")

@@ -70,23 +70,27 @@ class FullFactorial:
     def scenarios(self, stages: Mapping[str, Sweep]) -> Iterable[Scenario]:
         count = int(np.prod([len(sweep.values) for sweep in stages.values()], dtype=object))
         if count > self.limit:
-            raise ArgumentError("limit", f"{self.limit:,} for {count:,} combinations",
-                                "a limit that lets them all in; or sweep fewer settings, or use the design `sample`")
+            raise ArgumentError(
+                "limit",
+                f"{self.limit:,} for {count:,} combinations",
+                "a limit that lets them all in; or sweep fewer settings, or use the design `sample`",
+            )
         for values in itertools.product(*(sweep.values for sweep in stages.values())):
             yield Scenario(tuple(itertools.starmap(Setting, zip(stages, values, strict=True))))
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A quasi-random sample of the severity box: Sobol' points, scrambled (Owen), from 0 to each sweep's largest setting.
+    """A quasi-random sample of the severity box: Sobol' points, scrambled (Owen), from 0 to each sweep's largest
+    setting.
 
     Attributes:
       n: number of points; a power of two keeps the points balanced.
       seed: of the scrambling.
 
     Reference:
-      Sobol', "On the distribution of points in a cube and the approximate evaluation of integrals", 1967; Owen, "Scrambled
-      net variance for integrals of smooth functions", 1997. `scipy.stats.qmc.Sobol` makes the points.
+      Sobol', "On the distribution of points in a cube and the approximate evaluation of integrals", 1967; Owen,
+      "Scrambled net variance for integrals of smooth functions", 1997. `scipy.stats.qmc.Sobol` makes the points.
     """
 
     n: int
@@ -139,7 +143,9 @@ def sample(n: int, seed: int = 0) -> Sample:
 def _settings(at: At, stages: Iterable[str]) -> dict[str, float]:
     given = dict(at) if isinstance(at, Mapping) else dict.fromkeys(stages, at)
     if missing := [stage for stage in stages if stage not in given]:
-        raise ArgumentError("at", f"no setting for {', '.join(missing)}", "one setting for every stage, or one number for all")
+        raise ArgumentError(
+            "at", f"no setting for {', '.join(missing)}", "one setting for every stage, or one number for all"
+        )
     for stage, value in given.items():
         if stage not in stages:
             raise ArgumentError("at", f"a setting for {stage!r}, which is no stage", did_you_mean(stage, stages))

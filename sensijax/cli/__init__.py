@@ -1,6 +1,7 @@
 """The command line: parses, calls, prints, nothing else. JAX is imported only by the commands that need it.
 
-Exit codes: 0 done; 1 a check found something wrong (verify); 2 a bad spec or a wrong argument; 3 incomplete; 74 the folder
+Exit codes: 0 done; 1 a check found something wrong (verify); 2 a bad spec or a wrong argument; 3 incomplete; 74 the
+  folder
 cannot be read or written.
 """
 
@@ -16,8 +17,10 @@ OK, FOUND, BAD_INPUT, INCOMPLETE, IO_ERROR = 0, 1, 2, 3, 74
 def parser() -> argparse.ArgumentParser:
     """The parser of `sensijax`; each command names the function of `sensijax.cli._commands` that carries it out."""
     top = argparse.ArgumentParser(
-        prog="sensijax", description="How a model behaves when its inputs, its data or its labels move.",
-        epilog="Start with `sensijax demo`, then `sensijax init DIR` for a campaign of your own.")
+        prog="sensijax",
+        description="How a model behaves when its inputs, its data or its labels move.",
+        epilog="Start with `sensijax demo`, then `sensijax init DIR` for a campaign of your own.",
+    )
     top.add_argument("--version", action="version", version=f"sensijax {sensijax.__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
@@ -25,10 +28,14 @@ def parser() -> argparse.ArgumentParser:
         return commands.add_parser(name, help=about, description=about)
 
     def running(sub: argparse.ArgumentParser) -> None:
-        sub.add_argument("--allow-mixed", action="store_true", help="go on in a folder whose tiles come from another environment")
+        sub.add_argument(
+            "--allow-mixed", action="store_true", help="go on in a folder whose tiles come from another environment"
+        )
         sub.add_argument("--no-report", action="store_true", help="leave out report.html")
 
-    sub = command("demo", "Run a whole campaign on embedded real data: handwritten digits, a small CNN, 12 perturbations.")
+    sub = command(
+        "demo", "Run a whole campaign on embedded real data: handwritten digits, a small CNN, 12 perturbations."
+    )
     sub.add_argument("--out", default="sensijax-demo", metavar="DIR", help="the folder (default: sensijax-demo)")
     running(sub)
 

@@ -23,7 +23,11 @@ err = Console(stderr=True)
 
 def carry_out(arguments: argparse.Namespace) -> int:
     """Runs the command that was parsed; turns the library's errors into a message and an exit code."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[RichHandler(console=err, show_time=False, show_path=False)])
+    logging.basicConfig(
+        level=logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_time=False, show_path=False)],
+    )
     try:
         return _COMMANDS[arguments.command](arguments)
     except CampaignError as error:
@@ -63,11 +67,18 @@ def _init(arguments: argparse.Namespace) -> int:
     files = ["campaign.toml", "model.py"]
     present = [name for name in files if (folder / name).exists()]
     if present:
-        raise ArgumentError("DIR", f"{folder} with {' and '.join(present)}", "a folder without them: nothing is overwritten")
+        raise ArgumentError(
+            "DIR", f"{folder} with {' and '.join(present)}", "a folder without them: nothing is overwritten"
+        )
     for name in files:
         (folder / name).write_text(template.joinpath(name).read_text())
         out.print(f"wrote {folder / name}", markup=False, highlight=False, soft_wrap=True)
-    out.print(f"next: sensijax run {shlex.quote(str(folder / 'campaign.toml'))}", markup=False, highlight=False, soft_wrap=True)
+    out.print(
+        f"next: sensijax run {shlex.quote(str(folder / 'campaign.toml'))}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     return OK
 
 
@@ -77,7 +88,12 @@ def _check(arguments: argparse.Namespace) -> int:
     spec = load_spec(arguments.spec)
     plan = make_plan(spec.campaign)
     check_folder(spec.out, plan)
-    out.print(f"{arguments.spec} is sound: {len(spec.campaign.scenarios):,} scenarios, {plan.rows:,} judged inputs", markup=False, highlight=False, soft_wrap=True)
+    out.print(
+        f"{arguments.spec} is sound: {len(spec.campaign.scenarios):,} scenarios, {plan.rows:,} judged inputs",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     return OK
 
 
@@ -90,17 +106,21 @@ def _plan(arguments: argparse.Namespace) -> int:
     campaign, plan = spec.campaign, make_plan(spec.campaign)
     with err.status("timing the model"):
         seconds = estimate_seconds(campaign, plan)
-    out.print(facts_table({
-        "model": f"{campaign.model.name} ({campaign.model.digest[:8]})",
-        "data": f"{campaign.data.name}: {len(campaign.data):,} examples",
-        "scenarios": f"{len(campaign.scenarios):,}",
-        "seeds": f"{len(campaign.seeds)} (scenarios without random draws run for one)",  # type: ignore[arg-type]
-        "cells": f"{plan.rows:,} judged inputs in {len(plan.tiles):,} tiles",
-        "programs to compile": f"{plan.programs}",
-        "estimated time": f"about {_duration(seconds)} of sweep on this device, plus compilation",
-        "estimated size": f"about {plan.bytes / 1e6:,.1f} MB",
-        "folder": str(spec.out),
-    }))
+    out.print(
+        facts_table(
+            {
+                "model": f"{campaign.model.name} ({campaign.model.digest[:8]})",
+                "data": f"{campaign.data.name}: {len(campaign.data):,} examples",
+                "scenarios": f"{len(campaign.scenarios):,}",
+                "seeds": f"{len(campaign.seeds)} (scenarios without random draws run for one)",  # type: ignore[arg-type]
+                "cells": f"{plan.rows:,} judged inputs in {len(plan.tiles):,} tiles",
+                "programs to compile": f"{plan.programs}",
+                "estimated time": f"about {_duration(seconds)} of sweep on this device, plus compilation",
+                "estimated size": f"about {plan.bytes / 1e6:,.1f} MB",
+                "folder": str(spec.out),
+            }
+        )
+    )
     return OK
 
 
@@ -119,14 +139,25 @@ def _run(arguments: argparse.Namespace) -> int:
         shutil.copyfile(arguments.spec, folder / "spec.toml")
     (folder / "source.json").write_text(json.dumps({"spec": str(pathlib.Path(arguments.spec).resolve())}) + "\n")
     with shown_progress(err) as progress:
-        results = run(spec.campaign, folder, micro_batch=spec.micro_batch if arguments.micro_batch is None else arguments.micro_batch, allow_mixed=arguments.allow_mixed, progress=progress)
+        results = run(
+            spec.campaign,
+            folder,
+            micro_batch=spec.micro_batch if arguments.micro_batch is None else arguments.micro_batch,
+            allow_mixed=arguments.allow_mixed,
+            progress=progress,
+        )
     _summary(results, progress.last)
     if not arguments.no_report:
         with err.status("writing the report") if err.is_terminal else _Quiet():
             path = results.report()
         out.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
-    out.print(f"ask:    sensijax query {shlex.quote(str(folder))} \"select scenario, avg(correct::int) as accuracy from responses group by all order by 2\"",
-              markup=False, highlight=False, soft_wrap=True)
+    out.print(
+        f"ask:    sensijax query {shlex.quote(str(folder))} "
+        '"select scenario, avg(correct::int) as accuracy from responses group by all order by 2"',
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     return OK if results.completeness.complete else INCOMPLETE
 
 
@@ -142,8 +173,13 @@ def _recompute(spec, folder: pathlib.Path, text: str) -> int:  # noqa: ANN001 - 
         equal = value == kept or (value != value and kept != kept)
         same &= equal
         rows[name] = f"{value!r}" if equal else f"{value!r}   (stored: {kept!r})"
-    out.print(facts_table({"cell": str(cell), "input": f"{x.dtype}{list(x.shape)}, mean {float(x.mean()):.6g}", **rows}))
-    out.print("identical to what is stored, bit for bit" if same else "differs from what is stored", style="green" if same else "red")
+    out.print(
+        facts_table({"cell": str(cell), "input": f"{x.dtype}{list(x.shape)}, mean {float(x.mean()):.6g}", **rows})
+    )
+    out.print(
+        "identical to what is stored, bit for bit" if same else "differs from what is stored",
+        style="green" if same else "red",
+    )
     return OK if same else FOUND
 
 
@@ -155,17 +191,24 @@ def _status(arguments: argparse.Namespace) -> int:
     completeness, manifest = results.completeness, results.manifest
     runs = results.statistics()
     facts = {
-        "campaign": f"{manifest['name']} ({manifest['id'][:8]}): {manifest['model']['name']} on {manifest['data']['name']}",
+        "campaign": f"{manifest['name']} ({manifest['id'][:8]}): "
+        f"{manifest['model']['name']} on {manifest['data']['name']}",
         "tiles": f"{completeness.tiles:,} of {completeness.tiles_total:,}",
         "judged inputs": f"{completeness.rows:,} of {completeness.rows_total:,}",
-        "runs": f"{len(runs)}" + (f"; the last computed {runs[-1]['rows_computed']:,} at {runs[-1]['rows_per_second']:,.0f}/s" if runs else ""),
+        "runs": f"{len(runs)}"
+        + (
+            f"; the last computed {runs[-1]['rows_computed']:,} at {runs[-1]['rows_per_second']:,.0f}/s" if runs else ""
+        ),
     }
     if completeness.stale:
         facts["kept apart"] = f"{completeness.stale} tiles of earlier campaigns in this folder"
     if completeness.damaged:
         facts["damaged"] = f"{len(completeness.damaged)} parts, moved to quarantine: run again to compute them anew"
     if completeness.conflicts:
-        facts["conflicts"] = f"{len(completeness.conflicts)} tiles exist twice with different content: the computation is not deterministic"
+        facts["conflicts"] = (
+            f"{len(completeness.conflicts)} tiles exist twice with different content: "
+            "the computation is not deterministic"
+        )
     out.print(facts_table(facts))
     return OK if completeness.complete else INCOMPLETE
 
@@ -189,8 +232,13 @@ def _diff(arguments: argparse.Namespace) -> int:
     table = compare(a, b)
     _print_frame(table, arguments.csv)
     if left_out := table.attrs["left_out"]:
-        err.print(f"{len(left_out)} scenarios are not in both runs alike: {', '.join(left_out[:5])}{' ...' if len(left_out) > 5 else ''}",
-                  markup=False, highlight=False, soft_wrap=True)
+        err.print(
+            f"{len(left_out)} scenarios are not in both runs alike: "
+            f"{', '.join(left_out[:5])}{' ...' if len(left_out) > 5 else ''}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     return OK if a.completeness.complete and b.completeness.complete else INCOMPLETE
 
 
@@ -200,8 +248,13 @@ def _verify(arguments: argparse.Namespace) -> int:
     findings = verify(arguments.dir)
     for finding in findings.faults:
         err.print(finding, style="red", markup=False, highlight=False, soft_wrap=True)
-    out.print(f"{findings.parts} parts, {findings.rows:,} rows: digests, addresses and provenance "
-              f"{'are sound' if not findings.faults else f'have {len(findings.faults)} faults'}", markup=False, highlight=False, soft_wrap=True)
+    out.print(
+        f"{findings.parts} parts, {findings.rows:,} rows: digests, addresses and provenance "
+        f"{'are sound' if not findings.faults else f'have {len(findings.faults)} faults'}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     if findings.faults:
         return FOUND
     return OK if findings.complete else INCOMPLETE
@@ -215,22 +268,36 @@ def _show(arguments: argparse.Namespace) -> int:
     found = results.cell(cell.scenario, cell.seed, cell.example)
     clean = found["clean"] or {}
     settings = " then ".join(f"{stage} at {value:g}" for stage, value in found["settings"]) or "no perturbation"
-    rows = {name: (f"{value}" if name not in clean or name not in _COMPARED else f"{value}   (clean: {clean[name]})")
-            for name, value in found["row"].items()}
+    rows = {
+        name: (f"{value}" if name not in clean or name not in _COMPARED else f"{value}   (clean: {clean[name]})")
+        for name, value in found["row"].items()
+    }
     out.print(facts_table({"cell": str(cell), "settings": settings, **rows}))
     source = pathlib.Path(arguments.dir) / "source.json"
     if source.exists():
         spec = json.loads(source.read_text())["spec"]
         command = f"sensijax run {shlex.quote(spec)} --out {shlex.quote(arguments.dir)} --cell {shlex.quote(str(cell))}"
     else:
-        command = f"sensijax.recompute(campaign, {str(cell)!r}, micro_batch={found['row']['micro_batch']})   # in Python: the run had no spec file"
+        micro_batch = found["row"]["micro_batch"]
+        command = f"sensijax.recompute(campaign, {str(cell)!r}, {micro_batch})   # in Python: the run had no spec file"
     out.print(f"recompute it alone: {command}", markup=False, highlight=False, soft_wrap=True)
     return OK
 
 
 _COMPARED = frozenset({"prediction", "confidence", "entropy", "margin", "loss", "brier", "correct"})
-_COMMANDS = {"demo": _demo, "init": _init, "check": _check, "plan": _plan, "run": _run, "status": _status, "query": _query,
-             "report": _report, "diff": _diff, "verify": _verify, "show": _show}
+_COMMANDS = {
+    "demo": _demo,
+    "init": _init,
+    "check": _check,
+    "plan": _plan,
+    "run": _run,
+    "status": _status,
+    "query": _query,
+    "report": _report,
+    "diff": _diff,
+    "verify": _verify,
+    "show": _show,
+}
 
 
 # --- shared ----------------------------------------------------------------------------------------------------------
@@ -242,9 +309,15 @@ def _summary(results, progress) -> None:  # noqa: ANN001 - naming the types woul
         out.print(interaction_table(interactions.head(8), len(interactions)))
     if progress is not None and progress.computed:
         last = results.statistics()[-1]
-        out.print(f"{last['rows_computed']:,} inputs judged in {_duration(last['total_seconds'])} ({last['rows_per_second']:,.0f}/s; "
-                  f"{last['programs_compiled']} programs compiled in {last['compile_seconds']:.1f} s; tiles p50 {last['tile_latency_p50'] * 1e3:.0f} ms, "
-                  f"p99 {last['tile_latency_p99'] * 1e3:.0f} ms; device busy {last['device_share']:.0%})", markup=False, highlight=False, soft_wrap=True)
+        out.print(
+            f"{last['rows_computed']:,} inputs judged in {_duration(last['total_seconds'])} "
+            f"({last['rows_per_second']:,.0f}/s; {last['programs_compiled']} programs compiled in "
+            f"{last['compile_seconds']:.1f} s; tiles p50 {last['tile_latency_p50'] * 1e3:.0f} ms, "
+            f"p99 {last['tile_latency_p99'] * 1e3:.0f} ms; device busy {last['device_share']:.0%})",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     else:
         out.print("everything was there already: nothing was computed", highlight=False)
 
@@ -255,7 +328,11 @@ def _open(folder: str):  # noqa: ANN202 - Results
     results = Results.open(folder)
     completeness = results.completeness
     if not completeness.complete:
-        err.print(f"incomplete: {completeness.tiles} of {completeness.tiles_total} tiles are there; `sensijax run` goes on", style="yellow", highlight=False)
+        err.print(
+            f"incomplete: {completeness.tiles} of {completeness.tiles_total} tiles are there; `sensijax run` goes on",
+            style="yellow",
+            highlight=False,
+        )
     return results
 
 
@@ -265,7 +342,9 @@ def _print_frame(frame, csv: bool) -> None:  # noqa: ANN001 - a DataFrame
     else:
         out.print(frame_table(frame))
         rows = f"{len(frame):,} row{'' if len(frame) == 1 else 's'}"
-        out.print(rows + (f", the first {MAX_ROWS} shown; --csv prints all" if len(frame) > MAX_ROWS else ""), highlight=False)
+        out.print(
+            rows + (f", the first {MAX_ROWS} shown; --csv prints all" if len(frame) > MAX_ROWS else ""), highlight=False
+        )
 
 
 def _make(folder: pathlib.Path) -> None:

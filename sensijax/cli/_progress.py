@@ -27,12 +27,28 @@ class Shown:
         new_phase = self.last is None or progress.phase != self.last.phase
         self.last = progress
         if self._bar is not None and self._task is not None:
-            note = f"{progress.computed / progress.seconds:,.0f} inputs/s  {progress.scenario}" if progress.computed else ""
-            self._bar.update(self._task, description=progress.phase, completed=progress.tiles, total=progress.tiles_total or None, note=note)
+            note = (
+                f"{progress.computed / progress.seconds:,.0f} inputs/s  {progress.scenario}"
+                if progress.computed
+                else ""
+            )
+            self._bar.update(
+                self._task,
+                description=progress.phase,
+                completed=progress.tiles,
+                total=progress.tiles_total or None,
+                note=note,
+            )
         elif new_phase or time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_SECONDS
-            share = f" {progress.tiles}/{progress.tiles_total} tiles, {progress.rows:,}/{progress.rows_total:,} inputs" if progress.tiles_total else ""
-            self._console.print(f"[{progress.seconds:6.1f} s] {progress.phase}{share}", markup=False, highlight=False, soft_wrap=True)
+            share = (
+                f" {progress.tiles}/{progress.tiles_total} tiles, {progress.rows:,}/{progress.rows_total:,} inputs"
+                if progress.tiles_total
+                else ""
+            )
+            self._console.print(
+                f"[{progress.seconds:6.1f} s] {progress.phase}{share}", markup=False, highlight=False, soft_wrap=True
+            )
 
 
 @contextlib.contextmanager
@@ -41,6 +57,13 @@ def shown_progress(console: Console) -> Iterator[Shown]:
     if not console.is_terminal:
         yield Shown(console, None)
         return
-    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn(), TextColumn("tiles"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("{task.description:>9}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("tiles"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     with Progress(*columns, console=console, transient=True) as bar:
         yield Shown(console, bar)

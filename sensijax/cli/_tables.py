@@ -26,7 +26,9 @@ def frame_table(frame: Any) -> Table:
     """A DataFrame; numbers to six digits, at most 200 rows."""
     table = Table(box=box.SIMPLE_HEAD)
     for name in frame.columns:
-        table.add_column(Text(str(name)), justify="right" if frame[name].dtype.kind in "iuf" else "left", overflow="fold")
+        table.add_column(
+            Text(str(name)), justify="right" if frame[name].dtype.kind in "iuf" else "left", overflow="fold"
+        )
     for row in frame.head(MAX_ROWS).itertuples(index=False):
         table.add_row(*(Text(f"{v:.6g}" if isinstance(v, float) else str(v)) for v in row))
     return table
@@ -37,29 +39,61 @@ def damage_table(results: Any) -> Table:
     ranking, tolerance = results.ranking(), results.manifest["tolerance"]
     score, low, high = results.baseline()
     what = "accuracy" if results.metric == "accuracy" else "R²"
-    table = Table(box=box.SIMPLE_HEAD, title_justify="left", caption_justify="left",
-                  title=escape(f"What hurts {results.manifest['model']['name']} on {results.manifest['data']['name']}   (clean {what} {_percent(score)}, {_percent(low)} to {_percent(high)})"),
-                  caption=f"lost: points of {what}, averaged over severities, with intervals over examples and seeds; breaks at, robust to: the severity "
-                          f"from (up to) which the whole interval is above (below) the tolerance of {100 * tolerance:g} points")
-    for name, justify in (("stage", "left"), ("lost", "right"), ("95 %", "right"), ("at worst", "right"), ("breaks at", "right"), ("robust to", "right")):
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        title=escape(
+            f"What hurts {results.manifest['model']['name']} on {results.manifest['data']['name']}   "
+            f"(clean {what} {_percent(score)}, {_percent(low)} to {_percent(high)})"
+        ),
+        caption=f"lost: points of {what}, averaged over severities, with intervals over examples and seeds; "
+        "breaks at, robust to: the severity from (up to) which the whole interval is above (below) "
+        f"the tolerance of {100 * tolerance:g} points",
+    )
+    for name, justify in (
+        ("stage", "left"),
+        ("lost", "right"),
+        ("95 %", "right"),
+        ("at worst", "right"),
+        ("breaks at", "right"),
+        ("robust to", "right"),
+    ):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
     for row in ranking.itertuples(index=False):
         breaks, robust = row.breaks_at == row.breaks_at, row.robust_to == row.robust_to
-        table.add_row(row.stage, f"{100 * row.mean_drop:.1f}", f"{100 * row.low:.1f} to {100 * row.high:.1f}", f"{100 * row.worst_drop:.1f} at {row.worst_at:g}",
-                      Text(f"{row.breaks_at:g}" if breaks else "-", style=_COLOURS["fragile"] if breaks else ""),
-                      Text(f"{row.robust_to:g}" if robust else "-", style=_COLOURS["robust"] if robust else ""))
+        table.add_row(
+            row.stage,
+            f"{100 * row.mean_drop:.1f}",
+            f"{100 * row.low:.1f} to {100 * row.high:.1f}",
+            f"{100 * row.worst_drop:.1f} at {row.worst_at:g}",
+            Text(f"{row.breaks_at:g}" if breaks else "-", style=_COLOURS["fragile"] if breaks else ""),
+            Text(f"{row.robust_to:g}" if robust else "-", style=_COLOURS["robust"] if robust else ""),
+        )
     return table
 
 
 def interaction_table(interactions: Any, total: int) -> Table:
     """The strongest interactions of pairs."""
-    table = Table(box=box.SIMPLE_HEAD, title="Pairs that are more, or less, than the sum of their parts", title_justify="left", caption_justify="left",
-                  caption=f"strongest {len(interactions)} of {total}; interaction = drop(both) - drop(first) - drop(second); * after Holm's correction over all pairs")
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title="Pairs that are more, or less, than the sum of their parts",
+        title_justify="left",
+        caption_justify="left",
+        caption=f"strongest {len(interactions)} of {total}; interaction = drop(both) - drop(first) - drop(second); "
+        "* after Holm's correction over all pairs",
+    )
     for name in ("first, then second", "alone", "both", "interaction", "95 %"):
         table.add_column(name, justify="left" if "," in name else "right", no_wrap=name != "first, then second")
     for row in interactions.itertuples(index=False):
         mark = " *" if row.p_holm < 0.05 else "  "
-        table.add_row(_pair(row), f"{100 * row.drop_first:.1f} + {100 * row.drop_second:.1f}", f"{100 * row.drop_pair:.1f}", f"{100 * row.interaction:+.1f}{mark}", f"{100 * row.low:+.1f} to {100 * row.high:+.1f}")
+        table.add_row(
+            _pair(row),
+            f"{100 * row.drop_first:.1f} + {100 * row.drop_second:.1f}",
+            f"{100 * row.drop_pair:.1f}",
+            f"{100 * row.interaction:+.1f}{mark}",
+            f"{100 * row.low:+.1f} to {100 * row.high:+.1f}",
+        )
     return table
 
 

@@ -14,8 +14,8 @@ def cache_folder() -> pathlib.Path:
 def enable_compile_cache(folder: str | os.PathLike | None = None) -> None:
     """Keeps compiled programs on disk, so that the next process need not compile them again.
 
-    The command line calls this; from Python it is yours to call, because it changes JAX's configuration. A cache that was
-    configured before is left as it is. Whoever can write the folder can run code as you: keep it your own.
+    The command line calls this; from Python it is yours to call, because it changes JAX's configuration. A cache that
+    was configured before is left as it is. Whoever can write the folder can run code as you: keep it your own.
 
     Args:
       folder: where; `cache_folder() / "xla"` unless given.

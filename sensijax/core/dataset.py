@@ -19,8 +19,8 @@ class Dataset:
       x: `[N, ...]`, float32 (images: [0, 1]) or integer; NaN is allowed and is counted as a status, never averaged.
       y: `[N]` integer class labels, or floating-point targets `[N]` or `[N, K]`.
       name: how reports call it.
-      ids: `[N]` distinct integers in [0, 2**63); 0..N-1 unless given. Random draws are addressed by id, so a subset or a
-        reordering that keeps its ids keeps every draw.
+      ids: `[N]` distinct integers in [0, 2**63); 0..N-1 unless given. Random draws are addressed by id, so a subset or
+        a reordering that keeps its ids keeps every draw.
       groups: names to `[N]` integers or strings, the slices to report on.
 
     Raises:
@@ -78,9 +78,13 @@ class Dataset:
                 raise ArgumentError("groups", repr(name), "a group's name is an identifier: it becomes a column")
             group = _array(f"groups[{name!r}]", group)
             if group.shape != (len(x),):
-                raise ArgumentError(f"groups[{name!r}]", f"shape {list(group.shape)}", f"one value for each of {len(x)} examples")
+                raise ArgumentError(
+                    f"groups[{name!r}]", f"shape {list(group.shape)}", f"one value for each of {len(x)} examples"
+                )
             if not (np.issubdtype(group.dtype, np.integer) or group.dtype.kind in "U"):
-                raise ArgumentError(f"groups[{name!r}]", f"dtype {group.dtype}", "integers or strings: bin floats first")
+                raise ArgumentError(
+                    f"groups[{name!r}]", f"dtype {group.dtype}", "integers or strings: bin floats first"
+                )
             groups[name] = group
         for name, value in (("x", x), ("y", y), ("ids", ids), ("groups", groups)):
             put(name, value)

@@ -89,7 +89,9 @@ def _feed(h: Any, value: Any) -> None:
     elif isinstance(value, (np.ndarray, np.generic, jax.Array)):
         array = np.asarray(value)
         if array.dtype.hasobject:
-            raise TypeError(f"cannot digest an array of Python objects (shape {array.shape}): use a numeric or str dtype")
+            raise TypeError(
+                f"cannot digest an array of Python objects (shape {array.shape}): use a numeric or str dtype"
+            )
         # bfloat16 and its like have no code letter of their own, only a name.
         kind = array.dtype.name if array.dtype.isbuiltin == 2 else array.dtype.str
         _tagged(h, "array", f"{kind}{array.shape}".encode())
@@ -107,7 +109,9 @@ def _feed(h: Any, value: Any) -> None:
             _feed(h, jax.tree_util.keystr(path))
             _feed(h, leaf)
     else:
-        raise TypeError(f"cannot digest a {type(value).__module__}.{type(value).__qualname__}: it has no stable content")
+        raise TypeError(
+            f"cannot digest a {type(value).__module__}.{type(value).__qualname__}: it has no stable content"
+        )
 
 
 def _tagged(h: Any, tag: str, content: bytes) -> None:

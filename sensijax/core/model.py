@@ -36,7 +36,9 @@ class Model:
 
     def __post_init__(self):
         if not callable(self.apply):
-            raise ArgumentError("apply", type(self.apply).__name__, "a function apply(params, x[B, ...]) -> outputs[B, ...]")
+            raise ArgumentError(
+                "apply", type(self.apply).__name__, "a function apply(params, x[B, ...]) -> outputs[B, ...]"
+            )
         if not isinstance(self.name, str) or not self.name:
             raise ArgumentError("name", repr(self.name), "a non-empty name")
         if self.classes is not None:
@@ -71,16 +73,27 @@ class Model:
             raise
         except Exception as error:
             reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise ArgumentError("model", f"{self.name!r} fails on a batch {x.dtype}{list(x.shape)}: {reason}",
-                                "the data's shape and dtype must fit the model") from error
+            raise ArgumentError(
+                "model",
+                f"{self.name!r} fails on a batch {x.dtype}{list(x.shape)}: {reason}",
+                "the data's shape and dtype must fit the model",
+            ) from error
         if not isinstance(out, jax.ShapeDtypeStruct):
-            raise ArgumentError("model", f"{self.name!r} returns {jax.tree.structure(out)}",
-                                "one array: wrap `apply` to pick the logits")
+            raise ArgumentError(
+                "model",
+                f"{self.name!r} returns {jax.tree.structure(out)}",
+                "one array: wrap `apply` to pick the logits",
+            )
         if not out.shape or out.shape[0] != x.shape[0]:
-            raise ArgumentError("model", f"{self.name!r} maps a batch {list(x.shape)} to {list(out.shape)}",
-                                "outputs keep the batch axis first: [B, ...]")
+            raise ArgumentError(
+                "model",
+                f"{self.name!r} maps a batch {list(x.shape)} to {list(out.shape)}",
+                "outputs keep the batch axis first: [B, ...]",
+            )
         if not jnp.issubdtype(out.dtype, jnp.floating):
-            raise ArgumentError("model", f"{self.name!r} returns {out.dtype}", "floating-point outputs (logits, not classes)")
+            raise ArgumentError(
+                "model", f"{self.name!r} returns {out.dtype}", "floating-point outputs (logits, not classes)"
+            )
         return out
 
     def _named_leaves(self) -> list[Any]:

@@ -47,9 +47,7 @@ def chunks(total: int, size: int) -> Iterator[Chunk]:
         yield Chunk(np.minimum(np.arange(start, start + size), total - 1), min(size, total - start))
 
 
-def map_variants(
-    function: Callable[[Any, Any], Any], variants: Any, examples: Any, *, chunk: int = 256
-) -> Any:
+def map_variants(function: Callable[[Any, Any], Any], variants: Any, examples: Any, *, chunk: int = 256) -> Any:
     """Applies a function to every (variant, example) pair on one flat batch axis, in bounded memory.
 
     Compiles one program, whatever the numbers of variants and examples.

@@ -32,7 +32,9 @@ def stack(values: Sequence[T]) -> T:
     first = jax.tree.structure(values[0])
     for i, value in enumerate(values):
         if jax.tree.structure(value) != first:
-            raise ArgumentError(f"values[{i}]", jax.tree.structure(value), f"all must have the structure of the first: {first}")
+            raise ArgumentError(
+                f"values[{i}]", jax.tree.structure(value), f"all must have the structure of the first: {first}"
+            )
 
     def join(*leaves: Any) -> jax.Array:
         shapes = {jnp.shape(leaf) for leaf in leaves}

@@ -45,8 +45,11 @@ def split(dataset: Dataset, fraction: float = 1 / 3, seed: int = 0) -> tuple[Dat
         in_test[members[: int(fraction * len(members) + 0.5)]] = True
     if in_test.all() or not in_test.any():
         part = "train" if in_test.all() else "test"
-        raise ArgumentError("fraction", f"{fraction:g}, which leaves the {part} part empty",
-                            f"with {len(dataset)} examples choose one that gives both parts an example of some class")
+        raise ArgumentError(
+            "fraction",
+            f"{fraction:g}, which leaves the {part} part empty",
+            f"with {len(dataset)} examples choose one that gives both parts an example of some class",
+        )
     return dataset.take(~in_test), dataset.take(in_test)
 
 

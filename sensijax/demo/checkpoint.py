@@ -71,10 +71,13 @@ def save(
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_stale(path)
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-            checkpointer.save(unfinished, args=ocp.args.Composite(
-                tree=ocp.args.StandardSave(tree),
-                metadata=ocp.args.JsonSave({"digest": digest(tree), "metadata": dict(metadata)}),
-            ))
+            checkpointer.save(
+                unfinished,
+                args=ocp.args.Composite(
+                    tree=ocp.args.StandardSave(tree),
+                    metadata=ocp.args.JsonSave({"digest": digest(tree), "metadata": dict(metadata)}),
+                ),
+            )
         if replace and path.exists():
             path.rename(path.with_name(f".{path.name}.{uuid.uuid4().hex}.replaced"))
         unfinished.rename(path)
@@ -106,8 +109,9 @@ def restore(path: str | os.PathLike) -> Checkpoint:
         raise StoreError(f"no checkpoint at {path}")
     try:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
-            found = checkpointer.restore(path, args=ocp.args.Composite(
-                tree=ocp.args.StandardRestore(), metadata=ocp.args.JsonRestore()))
+            found = checkpointer.restore(
+                path, args=ocp.args.Composite(tree=ocp.args.StandardRestore(), metadata=ocp.args.JsonRestore())
+            )
         tree, saved = jax.tree.map(np.asarray, found.tree), found.metadata
         intact = digest(tree) == saved["digest"]
     except Exception as error:  # a damaged file surfaces as whatever the layer that stumbles over it raises

@@ -100,8 +100,9 @@ def _check(outputs: Array, y: Array, clean: Array, sound: Array) -> None:
         raise ArgumentError("outputs", f"{outputs.dtype}{list(outputs.shape)}", "logits [M, K], floating, K >= 2")
     rows, classes = outputs.shape
     if clean.shape != outputs.shape or not jnp.issubdtype(clean.dtype, jnp.floating):
-        raise ArgumentError("clean", f"{clean.dtype}{list(clean.shape)}",
-                            f"logits of the shape of `outputs`: {[rows, classes]}")
+        raise ArgumentError(
+            "clean", f"{clean.dtype}{list(clean.shape)}", f"logits of the shape of `outputs`: {[rows, classes]}"
+        )
     if y.shape != (rows,) or not jnp.issubdtype(y.dtype, jnp.integer):
         raise ArgumentError("y", f"{y.dtype}{list(y.shape)}", f"one integer label for each of {rows} rows")
     if sound.shape != (rows,) or sound.dtype != jnp.bool_:

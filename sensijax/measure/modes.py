@@ -73,7 +73,8 @@ def confusion_changes(
     per_label = before.sum(axis=1)
     return tuple(
         ConfusionChange(int(i), int(j) - 1, int(before[i, j]), int(after[i, j]), float(grown[i, j] / per_label[i]))
-        for i, j in zip(*np.unravel_index(order, grown.shape), strict=True) if grown[i, j] > 0
+        for i, j in zip(*np.unravel_index(order, grown.shape), strict=True)
+        if grown[i, j] > 0
     )
 
 
@@ -191,8 +192,11 @@ def worst_group(
     correct, groups = numbers("correct", correct, 2), np.asarray(groups)
     smallest = whole_number("smallest", smallest, 1)
     if groups.shape != correct.shape[1:] or groups.dtype.kind not in "iuU":
-        raise ArgumentError("groups", f"{groups.dtype}{list(groups.shape)}",
-                            f"an integer or a string for each of {correct.shape[1]} examples")
+        raise ArgumentError(
+            "groups",
+            f"{groups.dtype}{list(groups.shape)}",
+            f"an integer or a string for each of {correct.shape[1]} examples",
+        )
     if (wrong := correct[~np.isnan(correct) & (correct != 0) & (correct != 1)]).size:
         raise ArgumentError("correct", f"{wrong[0]:g}", "booleans, or 0 and 1, or NaN to exclude an example")
     names, place = np.unique(groups, return_inverse=True)

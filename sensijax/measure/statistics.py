@@ -121,8 +121,9 @@ def interaction(
     drops = [_unmasked(drop) for drop in (ab, a, b)]
     for name, drop in zip(("ab", "a", "b"), drops, strict=True):
         if drop.dtype.kind not in "if" or drop.shape != drops[0].shape:
-            raise ArgumentError(name, f"{drop.dtype}{list(drop.shape)}",
-                                f"signed numbers of the shape of `ab`: {list(drops[0].shape)}")
+            raise ArgumentError(
+                name, f"{drop.dtype}{list(drop.shape)}", f"signed numbers of the shape of `ab`: {list(drops[0].shape)}"
+            )
         if binary and (wrong := drop[np.abs(drop) > 1]).size:
             raise ArgumentError(name, f"{wrong[0]:g}", "with `binary`, a drop of correct or not: -1, 0 or 1")
     dtype = np.result_type(*(drop.dtype for drop in drops))
@@ -209,8 +210,9 @@ def _estimate(argument: str, values: Any, bound: int | None, resamples: int, lev
     if values.dtype.kind not in "if":
         raise ArgumentError(argument, f"dtype {values.dtype}", "signed real numbers; int8 for correct or not")
     if values.ndim < 2 or values.size == 0:
-        raise ArgumentError(argument, f"shape {list(values.shape)}",
-                            "[..., S, N]: at least one scenario, seed and example")
+        raise ArgumentError(
+            argument, f"shape {list(values.shape)}", "[..., S, N]: at least one scenario, seed and example"
+        )
     resamples, seed = whole_number("resamples", resamples, 100), whole_number("seed", seed, 0)
     level = fraction("level", level, "a confidence level")
 
@@ -223,14 +225,27 @@ def _estimate(argument: str, values: Any, bound: int | None, resamples: int, lev
                 raise ArgumentError(argument, f"{wrong[0]:g}", f"with `binary`, numbers in [-{bound}, {bound}]")
 
     leading, (n_seeds, n) = values.shape[:-2], values.shape[-2:]
-    out = bootstrap(values.reshape(-1, n_seeds, n), pseudo=bound is not None, resamples=resamples, level=level,
-                    seed=seed, check=check)
+    out = bootstrap(
+        values.reshape(-1, n_seeds, n),
+        pseudo=bound is not None,
+        resamples=resamples,
+        level=level,
+        seed=seed,
+        check=check,
+    )
     low, high = (out.low, out.high) if bound is None else np.clip((out.low, out.high), -bound, bound)
 
     def shaped(column: np.ndarray) -> Any:
         return column.reshape(leading)[()]  # a scalar, not a zero-dimensional array, for one scenario
 
     return Estimate(
-        mean=shaped(out.mean), low=shaped(low), high=shaped(high), standard_error=shaped(out.standard_error),
-        p_value=shaped(out.p_value), n_examples=shaped(out.count), n_excluded=shaped(n - out.count),
-        n_seeds=n_seeds, level=level)
+        mean=shaped(out.mean),
+        low=shaped(low),
+        high=shaped(high),
+        standard_error=shaped(out.standard_error),
+        p_value=shaped(out.p_value),
+        n_examples=shaped(out.count),
+        n_excluded=shaped(n - out.count),
+        n_seeds=n_seeds,
+        level=level,
+    )

@@ -98,7 +98,8 @@ class Tally:
                 raise ArgumentError(name, f"{values[wrong[0]]:g} in row {row}, whose status is ok", "a finite number")
 
         bin_counts, bin_confidence, bin_correct = bin_sums(
-            probabilities("confidence", measured["confidence"]), correct[ok].astype(np.float64), bins)
+            probabilities("confidence", measured["confidence"]), correct[ok].astype(np.float64), bins
+        )
         return cls(
             n=int(sound.sum()),
             n_nonfinite_input=int((~sound).sum()),
@@ -119,10 +120,16 @@ class Tally:
             return NotImplemented
         for name in ("confusion", "bin_counts"):
             if getattr(self, name).shape != getattr(other, name).shape:
-                raise ArgumentError("other", f"{name} {list(getattr(other, name).shape)}",
-                                    f"tallies of equally many classes and bins: {list(getattr(self, name).shape)}")
-        merged = {field.name: getattr(self, field.name) + getattr(other, field.name)
-                  for field in dataclasses.fields(self) if field.name != "sums"}
+                raise ArgumentError(
+                    "other",
+                    f"{name} {list(getattr(other, name).shape)}",
+                    f"tallies of equally many classes and bins: {list(getattr(self, name).shape)}",
+                )
+        merged = {
+            field.name: getattr(self, field.name) + getattr(other, field.name)
+            for field in dataclasses.fields(self)
+            if field.name != "sums"
+        }
         return Tally(sums={name: self.sums[name] + other.sums[name] for name in AVERAGED}, **merged)
 
     @property

@@ -6,7 +6,7 @@ from sensijax.perturb._perturbation import Perturbation as Perturbation
 from sensijax.perturb._perturbation import check_severity as check_severity
 from sensijax.perturb._perturbation import interpolate as interpolate
 from sensijax.perturb.compose import Chain as Chain
+from sensijax.perturb.compose import ChainScale as ChainScale
 from sensijax.perturb.compose import Choice as Choice
 from sensijax.perturb.compose import Masked as Masked
 from sensijax.perturb.compose import chain as chain
-from sensijax.perturb.compose import ChainScale as ChainScale

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, dataclass_transform
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -34,9 +33,9 @@ class Domain:
 class Perturbation:
     """A frozen pytree that maps one example to one example: `(key, x) -> x`.
 
-    Numeric parameters are leaves, so a stack of perturbations (an array on each leaf) is a sweep that `vmap` runs with one
-    compilation, and `jax.jvp` gives derivatives with respect to any parameter or severity. Parameters that decide shapes
-    are `static` fields.
+    Numeric parameters are leaves, so a stack of perturbations (an array on each leaf) is a sweep that `vmap` runs with
+    one compilation, and `jax.jvp` gives derivatives with respect to any parameter or severity. Parameters that decide
+    shapes are `static` fields.
 
     A subclass is a pytree dataclass without further ado. It states its fields, `at`, `is_identity` and `apply`:
 
@@ -111,8 +110,10 @@ class Perturbation:
             value, rank = getattr(self, field.name), self.ranks.get(field.name, 0)
             if hasattr(value, "ndim") and not field.metadata.get("static") and value.ndim > rank:
                 raise ArgumentError(
-                    f"{type(self).__name__}.{field.name}", f"shape {list(value.shape)}, a stack of perturbations",
-                    "call it under jax.vmap, one perturbation and one example at a time")
+                    f"{type(self).__name__}.{field.name}",
+                    f"shape {list(value.shape)}, a stack of perturbations",
+                    "call it under jax.vmap, one perturbation and one example at a time",
+                )
 
 
 def interpolate(severity: Any, table: tuple[float, ...]) -> Float[Array, "..."]:
@@ -149,4 +150,6 @@ def check_severity(severity: Any, top: float = 5) -> None:
     given = np.asarray(severity, dtype=np.float64)
     wrong = given[~((given >= 0) & (given <= top))]
     if wrong.size:
-        raise ArgumentError("severity", f"{wrong.ravel()[0]:g}", f"a severity lies in [0, {top:g}]; 0 is no perturbation")
+        raise ArgumentError(
+            "severity", f"{wrong.ravel()[0]:g}", f"a severity lies in [0, {top:g}]; 0 is no perturbation"
+        )

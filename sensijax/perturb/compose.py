@@ -59,8 +59,8 @@ class Chain(Perturbation):
 class Choice(Perturbation):
     """One of several perturbations, drawn for each example.
 
-    Under `vmap` every option is computed and one is kept, so the cost is the sum over the options: where the options are
-    a sweep, make them separate scenarios instead.
+    Under `vmap` every option is computed and one is kept, so the cost is the sum over the options: where the options
+    are a sweep, make them separate scenarios instead.
 
     Attributes:
       options: the perturbations to choose from; at least one.
@@ -87,7 +87,9 @@ class Choice(Perturbation):
     def apply(self, key: Array, x: Array) -> Array:
         weights = jnp.asarray(self.weights, jnp.float32)
         if weights.shape != (len(self.options),):
-            raise ArgumentError("weights", f"shape {list(weights.shape)}", f"one weight for each of {len(self.options)} options")
+            raise ArgumentError(
+                "weights", f"shape {list(weights.shape)}", f"one weight for each of {len(self.options)} options"
+            )
         pick = jax.random.categorical(jax.random.fold_in(key, len(self.options)), jnp.log(weights))
         branches = [lambda k, v, option=option: option(k, v) for option in self.options]
         return jax.lax.switch(pick, branches, jax.random.fold_in(key, 0), x)

@@ -8,7 +8,6 @@ import math
 import re
 from collections.abc import Sequence
 from io import StringIO
-
 from typing import Any
 
 import matplotlib
@@ -77,7 +76,7 @@ def curve(
       name: a prefix for the ids in the SVG, unique in the document.
       label: what a reader who cannot see it should know.
     """
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(3.1, 2.15))
         axes = figure.add_axes((0.15, 0.2, 0.82, 0.75))
         axes.axhline(clean * units.scale, color=RULE, linewidth=0.8)
@@ -138,7 +137,7 @@ def heatmap(
     costs, effects = matplotlib.colormaps["YlOrBr"], matplotlib.colormaps["PuOr_r"]
     names = [s if len(s) <= 16 else f"{s[:15]}…" for s in stages]
     written = k <= 20
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
         longest = max(map(len, names))
         cell, left, right, top = 0.56, 0.12 + 0.078 * longest, 0.1 + 0.045 * longest, 0.15 + 0.055 * longest
         width, height = left + cell * k + right, top + 0.72 * cell * k + 0.05
@@ -194,7 +193,7 @@ def heatmap(
 
 def reliability(diagram: Reliability, *, colour: str, name: str, label: str) -> Markup:
     """Accuracy against confidence, bin by bin; the area of a dot is the share of predictions in its bin."""
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=(3.4, 2.9))
         axes = figure.add_axes((0.15, 0.16, 0.8, 0.8))
         axes.plot([0, 100], [0, 100], color=QUIET, linewidth=0.8, linestyle=(0, (4, 2.5)))

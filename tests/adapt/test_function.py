@@ -47,11 +47,14 @@ def test_digests_name_the_parameters():
     assert model.digest == adapt.function(linear, W.copy()).digest != adapt.function(linear, W + 1).digest
 
 
-@pytest.mark.parametrize("apply, params, match", [
-    (3, None, "got int"),
-    (linear, None, r"missing a required argument: 'x'; apply\(x\) where no `params`"),
-    (mirrored, W, r"too many positional arguments; apply\(params, x\)"),
-])
+@pytest.mark.parametrize(
+    "apply, params, match",
+    [
+        (3, None, "got int"),
+        (linear, None, r"missing a required argument: 'x'; apply\(x\) where no `params`"),
+        (mirrored, W, r"too many positional arguments; apply\(params, x\)"),
+    ],
+)
 def test_what_does_not_fit_is_refused(apply, params, match):
     with pytest.raises(ArgumentError, match=f"`apply`: .*{match}"):
         adapt.function(apply, params)

@@ -15,7 +15,9 @@ def campaign() -> sj.Campaign:
     rng = np.random.default_rng(0)
     x = rng.uniform(0, 1, (EXAMPLES, SIDE, SIDE, 1)).astype(np.float32)
     widths = (SIDE * SIDE, 1024, 1024, 4)  # heavy enough to keep the device busier than the disk, as real models do
-    weights = [(rng.normal(size=(a, b)) / np.sqrt(a)).astype(np.float32) for a, b in zip(widths, widths[1:], strict=False)]
+    weights = [
+        (rng.normal(size=(a, b)) / np.sqrt(a)).astype(np.float32) for a, b in zip(widths, widths[1:], strict=False)
+    ]
 
     def apply(weights, x):
         x = x.reshape(len(x), -1)
@@ -24,9 +26,14 @@ def campaign() -> sj.Campaign:
         return 3 * x
 
     model = sj.Model(apply, weights, name="random")
-    stages = {"noise": sj.sweep(image.GaussianNoise, severity=np.linspace(0, 5, 101)), "blur": sj.sweep(image.GaussianBlur, severity=np.linspace(0, 5, 101)),
-              "impulse": sj.sweep(image.ImpulseNoise, severity=np.linspace(0, 5, 101))}
-    return sj.Campaign(model, sj.Dataset(x, rng.integers(0, 4, EXAMPLES)), stages, design=sj.design.pairs(at=3), seeds=8, name="killed")
+    stages = {
+        "noise": sj.sweep(image.GaussianNoise, severity=np.linspace(0, 5, 101)),
+        "blur": sj.sweep(image.GaussianBlur, severity=np.linspace(0, 5, 101)),
+        "impulse": sj.sweep(image.ImpulseNoise, severity=np.linspace(0, 5, 101)),
+    }
+    return sj.Campaign(
+        model, sj.Dataset(x, rng.integers(0, 4, EXAMPLES)), stages, design=sj.design.pairs(at=3), seeds=8, name="killed"
+    )
 
 
 if __name__ == "__main__":

@@ -34,7 +34,14 @@ def tiny_stages():
 
 
 def tiny_campaign(**changes):
-    parts = {"model": tiny_model(), "data": tiny_data(), "stages": tiny_stages(), "design": sj.design.pairs(at=3), "seeds": 2, "name": "tiny"}
+    parts = {
+        "model": tiny_model(),
+        "data": tiny_data(),
+        "stages": tiny_stages(),
+        "design": sj.design.pairs(at=3),
+        "seeds": 2,
+        "name": "tiny",
+    }
     return sj.Campaign(**{**parts, **changes})
 
 

@@ -19,15 +19,23 @@ KILLS = 20
 
 
 def start(folder, log, cache):
-    return subprocess.Popen([sys.executable, str(SCRIPT), str(folder), str(log)], env={**os.environ, "XDG_CACHE_HOME": str(cache)})
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), str(folder), str(log)], env={**os.environ, "XDG_CACHE_HOME": str(cache)}
+    )
 
 
 def parts(folder):
-    return {p.name: p.stat().st_mtime_ns for p in (folder / "parts").glob("*.parquet")} if (folder / "parts").exists() else {}
+    return (
+        {p.name: p.stat().st_mtime_ns for p in (folder / "parts").glob("*.parquet")}
+        if (folder / "parts").exists()
+        else {}
+    )
 
 
 def tile_rows(results):
-    return {t["id"]: len(t["scenarios"]) * len(t["seeds"]) * (t["stop"] - t["start"]) for t in results.manifest["tiles"]}
+    return {
+        t["id"]: len(t["scenarios"]) * len(t["seeds"]) * (t["stop"] - t["start"]) for t in results.manifest["tiles"]
+    }
 
 
 @pytest.mark.slow
@@ -38,12 +46,17 @@ def test_twenty_kills(tmp_path, record_testsuite_property):
     expected = sj.Results.open(whole)
     total = expected.completeness.tiles_total
     compiled = tmp_path / "killed.log.xla"
-    compiled.symlink_to(tmp_path / "whole.log.xla")  # the compile cache is shared: kills strike the sweep, not the compiler
+    compiled.symlink_to(
+        tmp_path / "whole.log.xla"
+    )  # the compile cache is shared: kills strike the sweep, not the compiler
 
     acknowledged: dict[str, int] = {}
     for k in range(KILLS):
         process = start(killed, tmp_path / "killed.log", cache)
-        before, goal = len(acknowledged), len(acknowledged) + int(rng.integers(0, 2 * (total - len(acknowledged)) // (KILLS - k + 4) + 1))
+        before, goal = (
+            len(acknowledged),
+            len(acknowledged) + int(rng.integers(0, 2 * (total - len(acknowledged)) // (KILLS - k + 4) + 1)),
+        )
         while len(parts(killed)) < goal and process.poll() is None:
             time.sleep(0.002)
         if goal == before:  # anywhere at all: while planning, compiling, or at the first tile
@@ -53,7 +66,9 @@ def test_twenty_kills(tmp_path, record_testsuite_property):
         process.send_signal(signal.SIGKILL)
         process.wait()
         now = parts(killed)
-        assert {name: now.get(name) for name in acknowledged} == acknowledged, "a finished tile was lost or written again"
+        assert {name: now.get(name) for name in acknowledged} == acknowledged, (
+            "a finished tile was lost or written again"
+        )
         acknowledged = now
         if now:
             assert not verify(killed).faults

@@ -48,8 +48,15 @@ def test_as_many_programs_are_compiled_as_planned(finished, make_campaign):
 
 def test_severities_share_one_program(make_campaign, tmp_path):
     """64 severities are one compilation of the perturbation."""
-    results = sj.run(make_campaign(stages={"noise": sj.sweep(image.GaussianNoise, severity=jnp.linspace(0, 5, 64))}, design=sj.design.isolated(), seeds=1),
-                     tmp_path / "run", micro_batch=64)
+    results = sj.run(
+        make_campaign(
+            stages={"noise": sj.sweep(image.GaussianNoise, severity=jnp.linspace(0, 5, 64))},
+            design=sj.design.isolated(),
+            seeds=1,
+        ),
+        tmp_path / "run",
+        micro_batch=64,
+    )
     assert results.statistics()[0]["programs_compiled"] == 4
     assert len(results.scenario_names) == 64
 
@@ -66,7 +73,9 @@ def test_responses_agree_with_a_plain_loop(finished, make_campaign):
             logits = campaign.model(x[None])[0]
             row = frame.loc["noise@3+dim@3", seed, example]
             assert row.prediction == int(jnp.argmax(logits))
-            np.testing.assert_allclose(row.loss, float(-jax.nn.log_softmax(logits)[campaign.data.y[example]]), rtol=2e-5, atol=1e-6)
+            np.testing.assert_allclose(
+                row.loss, float(-jax.nn.log_softmax(logits)[campaign.data.y[example]]), rtol=2e-5, atol=1e-6
+            )
 
 
 def test_running_again_computes_nothing(run_folder, make_campaign):
@@ -119,11 +128,15 @@ def test_a_subset_of_the_examples_keeps_its_draws(make_campaign, make_data):
 
 def test_another_stage_changes_no_draw(make_campaign):
     alone = make_campaign(stages={"impulse": sj.sweep(image.ImpulseNoise, severity=[0, 3])})
-    np.testing.assert_array_equal(sj.perturbed_inputs(alone, "impulse@3", 1), sj.perturbed_inputs(make_campaign(), "impulse@3", 1))
+    np.testing.assert_array_equal(
+        sj.perturbed_inputs(alone, "impulse@3", 1), sj.perturbed_inputs(make_campaign(), "impulse@3", 1)
+    )
 
 
 def test_severities_share_their_random_numbers(make_campaign):
-    campaign = make_campaign(stages={"noise": sj.sweep(image.GaussianNoise, std=[0.0, 0.001, 0.002])}, design=sj.design.isolated())
+    campaign = make_campaign(
+        stages={"noise": sj.sweep(image.GaussianNoise, std=[0.0, 0.001, 0.002])}, design=sj.design.isolated()
+    )
     x = sj.perturbed_inputs(campaign, "clean")
     one, two = (sj.perturbed_inputs(campaign, f"noise@{std}") - x for std in (0.001, 0.002))
     inside = (x > 0.05) & (x < 0.95)
@@ -135,7 +148,9 @@ def test_a_cell_is_recomputed_bit_for_bit(finished, make_campaign):
         address = sj.Cell.parse(cell)
         stored = finished.cell(address.scenario, address.seed, address.example)["row"]
         x, computed = sj.recompute(make_campaign(), cell, stored["micro_batch"])
-        np.testing.assert_array_equal(x, sj.perturbed_inputs(make_campaign(), address.scenario, address.seed)[address.example])
+        np.testing.assert_array_equal(
+            x, sj.perturbed_inputs(make_campaign(), address.scenario, address.seed)[address.example]
+        )
         assert {name: stored[name] for name in computed} == computed
 
 
@@ -246,8 +261,12 @@ def test_inputs_and_outputs_that_are_not_finite(make_campaign, make_data, make_m
     def apply(w, x):  # breaks down where one pixel is saturated
         return jnp.where(x[:, 11, 0, 0, None] > 0.95, jnp.nan, plain.apply(w, x))
 
-    campaign = make_campaign(model=dataclasses.replace(plain, apply=apply), data=dataclasses.replace(data, x=x),
-                             stages={"bright": sj.sweep(image.Brightness, severity=[0, 1, 5])}, design=sj.design.isolated())
+    campaign = make_campaign(
+        model=dataclasses.replace(plain, apply=apply),
+        data=dataclasses.replace(data, x=x),
+        stages={"bright": sj.sweep(image.Brightness, severity=[0, 1, 5])},
+        design=sj.design.isolated(),
+    )
     results = sj.run(campaign, tmp_path / "run", micro_batch=64)
     frame = results.frame()
     assert set(frame[frame.example == 5].status) == {"nonfinite_input"}
@@ -277,7 +296,12 @@ def test_regression(make_campaign, make_data, tmp_path):
     target = data.x.mean(axis=(1, 2, 3))
     data = sj.Dataset(data.x, target, name="brightness")
     model = sj.Model(lambda w, x: (x * w).mean(axis=(1, 2, 3)), np.ones((), np.float32), name="mean")
-    campaign = make_campaign(model=model, data=data, stages={"dim": sj.sweep(image.Brightness, severity=[0, 1, 5])}, design=sj.design.isolated())
+    campaign = make_campaign(
+        model=model,
+        data=data,
+        stages={"dim": sj.sweep(image.Brightness, severity=[0, 1, 5])},
+        design=sj.design.isolated(),
+    )
     results = sj.run(campaign, tmp_path / "run", micro_batch=64)
     table = results.scenarios().set_index("scenario")
     assert table.loc["clean", "r2"] == pytest.approx(1.0, abs=1e-6)
@@ -293,7 +317,11 @@ def test_a_regression_that_breaks_down_is_fragile(make_campaign, make_data, tmp_
     data = sj.Dataset(data.x, data.x.mean(axis=(1, 2, 3)), name="brightness")
     model = sj.Model(lambda w, x: jnp.log(w - x.max(axis=(1, 2, 3))), np.ones((), np.float32), name="breaks-at-white")
     stages = {"bright": sj.sweep(image.Brightness, severity=[0, 5]), "dim": sj.sweep(image.Contrast, severity=[0, 1])}
-    results = sj.run(make_campaign(model=model, data=data, stages=stages, design=sj.design.isolated()), tmp_path / "run", micro_batch=64)
+    results = sj.run(
+        make_campaign(model=model, data=data, stages=stages, design=sj.design.isolated()),
+        tmp_path / "run",
+        micro_batch=64,
+    )
     table = results.scenarios().set_index("scenario")
     assert table.loc["bright@5", "nonfinite_outputs"] == 60 and np.isnan(table.loc["bright@5", "r2"])
     assert table.loc["bright@5", "verdict"] == "fragile"
@@ -303,7 +331,9 @@ def test_a_regression_that_breaks_down_is_fragile(make_campaign, make_data, tmp_
 def test_an_axis_that_is_no_severity(make_campaign, tmp_path):
     """JPEG quality: nothing happens above 100, and 10 is stronger than 50."""
     stages = {"jpeg": sj.sweep(image.JPEG, quality=[101, 10, 50])}
-    results = sj.run(make_campaign(stages=stages, design=sj.design.isolated(), tolerance=0.01), tmp_path / "run", micro_batch=64)
+    results = sj.run(
+        make_campaign(stages=stages, design=sj.design.isolated(), tolerance=0.01), tmp_path / "run", micro_batch=64
+    )
     assert results.curve("jpeg").scenario.tolist() == ["clean", "jpeg@50", "jpeg@10"]
     assert results.curve("jpeg").severity.tolist() == [101, 50, 10]
 

@@ -26,7 +26,11 @@ def parts(folder):
 @pytest.fixture
 def store(tmp_path):
     store = Store(tmp_path / "run")
-    columns = {"example": np.arange(5), "loss": np.array([0.5, np.nan, 1.5, 2.5, 3.5], np.float32), "scenario": np.array(["a'b"] * 5, object)}
+    columns = {
+        "example": np.arange(5),
+        "loss": np.array([0.5, np.nan, 1.5, 2.5, 3.5], np.float32),
+        "scenario": np.array(["a'b"] * 5, object),
+    }
     store.commit(TILE, columns, {"model": "m'1", "micro_batch": 8})
     return store
 
@@ -39,15 +43,20 @@ def test_a_part_is_named_by_its_bytes(store):
 def test_what_was_written_is_read(store):
     frame = store.connect(list(store.scan().parts.values()), None).sql("select * from responses order by example").df()
     assert frame.example.tolist() == [0, 1, 2, 3, 4]
-    assert frame.loss.isna().tolist() == [False, True, False, False, False], "NaN is NULL: SQL leaves it out of averages"
+    assert frame.loss.isna().tolist() == [False, True, False, False, False], (
+        "NaN is NULL: SQL leaves it out of averages"
+    )
     assert frame.scenario[0] == "a'b" and frame.model[0] == "m'1" and frame.micro_batch[0] == 8
 
 
 def test_the_same_rows_have_the_same_bytes(store, tmp_path):
     (part,) = parts(store.folder)
     frame = duckdb.sql(f"select * from '{part}'").df()
-    again = Store(tmp_path / "again").commit(TILE, {k: frame[k].to_numpy() for k in ("example", "loss")} | {"scenario": frame.scenario.to_numpy(object)},
-                                             {"model": "m'1", "micro_batch": 8})
+    again = Store(tmp_path / "again").commit(
+        TILE,
+        {k: frame[k].to_numpy() for k in ("example", "loss")} | {"scenario": frame.scenario.to_numpy(object)},
+        {"model": "m'1", "micro_batch": 8},
+    )
     assert again.name == part.name
 
 
@@ -69,7 +78,9 @@ def test_fifty_flipped_bytes_are_all_detected(run_folder, finished):
     assert len(store.scan().parts) == finished.completeness.tiles
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b + b"\0"], ids=["truncated", "empty", "appended"])
+@pytest.mark.parametrize(
+    "damage", [lambda b: b[: len(b) // 2], lambda b: b"", lambda b: b + b"\0"], ids=["truncated", "empty", "appended"]
+)
 def test_a_damaged_part_is_quarantined_and_computed_again(run_folder, finished, make_campaign, damage, caplog):
     victim = parts(run_folder)[2]
     victim.write_bytes(damage(victim.read_bytes()))
@@ -140,7 +151,9 @@ def test_a_full_disk_loses_nothing_acknowledged(make_campaign, finished, tmp_pat
     pd.testing.assert_frame_equal(results.frame(), finished.frame())
 
 
-@pytest.mark.skipif(os.getuid() != 0 or not pathlib.Path("/proc/mounts").exists(), reason="needs root to mount a small tmpfs")
+@pytest.mark.skipif(
+    os.getuid() != 0 or not pathlib.Path("/proc/mounts").exists(), reason="needs root to mount a small tmpfs"
+)
 def test_a_really_full_disk(make_campaign, tmp_path):
     mount = tmp_path / "small"
     mount.mkdir()
@@ -212,7 +225,12 @@ def test_no_campaign_no_results(tmp_path):
 def test_the_manifest_says_what_ran(finished):
     manifest = json.loads((finished.folder / "campaign.json").read_text())
     assert manifest["model"]["name"] == "bands-model" and manifest["data"]["examples"] == 60
-    assert manifest["stages"]["noise"]["kind"] == "GaussianNoise" and manifest["stages"]["noise"]["values"] == [0, 1, 3, 5]
+    assert manifest["stages"]["noise"]["kind"] == "GaussianNoise" and manifest["stages"]["noise"]["values"] == [
+        0,
+        1,
+        3,
+        5,
+    ]
     (environment,) = (finished.folder / "environments").iterdir()
     assert json.loads(environment.read_text())["jax"]
     assert set(finished.frame().environment) == {environment.stem}

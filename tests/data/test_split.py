@@ -59,9 +59,17 @@ def test_regression_data_are_one_class():
     assert (len(train), len(test)) == (7, 3)
 
 
-@pytest.mark.parametrize("arguments", [
-    {"fraction": 0}, {"fraction": 1.0}, {"fraction": float("nan")}, {"seed": -1}, {"seed": 1 << 64}, {"seed": 0.5},
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"fraction": 0},
+        {"fraction": 1.0},
+        {"fraction": float("nan")},
+        {"seed": -1},
+        {"seed": 1 << 64},
+        {"seed": 0.5},
+    ],
+)
 def test_wrong_arguments_are_refused(data, arguments):
     with pytest.raises(ArgumentError, match=f"`{next(iter(arguments))}`"):
         split(data, **arguments)

@@ -62,8 +62,12 @@ checkpoint.save(path, {"w": np.ones(1000)}, {})
 
 @pytest.mark.parametrize("moment", ["while Orbax writes", "before the name is given"])
 def test_a_process_killed_while_saving_leaves_no_checkpoint(path, moment):
-    done = subprocess.run([sys.executable, "-c", KILLED, path, moment], timeout=120, capture_output=True,
-                          env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))})
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, path, moment],
+        timeout=120,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
     assert done.returncode == -signal.SIGKILL, done.stderr
     leftovers = names(path)
     assert leftovers and "net" not in leftovers

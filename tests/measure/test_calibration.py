@@ -65,20 +65,23 @@ def test_aurc_does_not_depend_on_the_order_of_rows_and_averages_over_ties():
     assert aurc(np.ones(10), np.arange(10) < 7) == pytest.approx(0.3)
 
 
-@pytest.mark.parametrize("call, argument", [
-    (lambda: ece([0.5, 1.1], [1, 1]), "confidence"),
-    (lambda: ece([0.5, np.nan], [1, 1]), "confidence"),
-    (lambda: ece([0.5], [2]), "correct"),
-    (lambda: ece([0.5], [1, 0]), "correct"),
-    (lambda: ece([], []), "confidence"),
-    (lambda: ece([0.5], [1], bins=0), "bins"),
-    (lambda: ece([0.5], [1], bins=2.5), "bins"),
-    (lambda: aurc([np.nan], [1]), "confidence"),
-    (lambda: aurc([], []), "confidence"),
-    (lambda: brier([[0.5, 0.4]], [0]), "p"),
-    (lambda: brier([[0.5, 0.5]], [2]), "labels"),
-    (lambda: brier([[0.5, 0.5]], [0, 1]), "labels"),
-])
+@pytest.mark.parametrize(
+    "call, argument",
+    [
+        (lambda: ece([0.5, 1.1], [1, 1]), "confidence"),
+        (lambda: ece([0.5, np.nan], [1, 1]), "confidence"),
+        (lambda: ece([0.5], [2]), "correct"),
+        (lambda: ece([0.5], [1, 0]), "correct"),
+        (lambda: ece([], []), "confidence"),
+        (lambda: ece([0.5], [1], bins=0), "bins"),
+        (lambda: ece([0.5], [1], bins=2.5), "bins"),
+        (lambda: aurc([np.nan], [1]), "confidence"),
+        (lambda: aurc([], []), "confidence"),
+        (lambda: brier([[0.5, 0.4]], [0]), "p"),
+        (lambda: brier([[0.5, 0.5]], [2]), "labels"),
+        (lambda: brier([[0.5, 0.5]], [0, 1]), "labels"),
+    ],
+)
 def test_refuses(call, argument):
     with pytest.raises(ArgumentError) as error:
         call()

@@ -42,7 +42,10 @@ def test_worst_group_ranks_only_what_is_large_enough():
     correct = np.concatenate([np.arange(n) < hits[name] for name, n in sizes.items()])[None]
     result = worst_group(correct, groups)
     assert [(g.group, g.n, g.accuracy, g.too_small) for g in result.groups] == [
-        ("large", 100, 0.9, False), ("middle", 40, 0.7, False), ("tiny", 9, 0.0, True)]
+        ("large", 100, 0.9, False),
+        ("middle", 40, 0.7, False),
+        ("tiny", 9, 0.0, True),
+    ]
     assert result.worst == result.groups[1]
     assert all(0 <= g.low < g.high <= 1 and g.low <= g.accuracy <= g.high for g in result.groups)
     assert worst_group(correct[:, -9:], groups[-9:]).worst is None
@@ -67,23 +70,26 @@ def test_coverage_of_a_groups_accuracy():
     assert 0.92 <= covered <= 0.98
 
 
-@pytest.mark.parametrize("call, argument", [
-    (lambda: confusion_changes([0, 2], [0, 1], [0, 1], classes=2), "labels"),
-    (lambda: confusion_changes([0], [0, 1], [0, 1], classes=2), "labels"),
-    (lambda: confusion_changes([], [], [], classes=2), "labels"),
-    (lambda: confusion_changes([0, -1], [0, 1], [0, 1], classes=2), "labels"),
-    (lambda: confusion_changes([0, 1], [0, 1], [0, 1], classes=1), "classes"),
-    (lambda: confusion_changes([0, 1], [0, 1], [0, 1], classes=2, top=0), "top"),
-    (lambda: distribution_shift([0, 2], [0, 1], classes=2), "clean_prediction"),
-    (lambda: distribution_shift([0, 1], [0, -2], classes=2), "prediction"),
-    (lambda: distribution_shift([0, 1], [0.0, 1.0], classes=2), "prediction"),
-    (lambda: distribution_shift([0, 1], [0], classes=2), "prediction"),
-    (lambda: worst_group(np.ones((1, 3)), np.zeros(3)), "groups"),
-    (lambda: worst_group(np.ones((1, 3)), [0, 1]), "groups"),
-    (lambda: worst_group(np.ones(3), [0, 1, 2]), "correct"),
-    (lambda: worst_group(np.full((1, 3), 0.5), [0, 1, 2]), "correct"),
-    (lambda: worst_group(np.ones((1, 3)), [0, 1, 2], smallest=0), "smallest"),
-])
+@pytest.mark.parametrize(
+    "call, argument",
+    [
+        (lambda: confusion_changes([0, 2], [0, 1], [0, 1], classes=2), "labels"),
+        (lambda: confusion_changes([0], [0, 1], [0, 1], classes=2), "labels"),
+        (lambda: confusion_changes([], [], [], classes=2), "labels"),
+        (lambda: confusion_changes([0, -1], [0, 1], [0, 1], classes=2), "labels"),
+        (lambda: confusion_changes([0, 1], [0, 1], [0, 1], classes=1), "classes"),
+        (lambda: confusion_changes([0, 1], [0, 1], [0, 1], classes=2, top=0), "top"),
+        (lambda: distribution_shift([0, 2], [0, 1], classes=2), "clean_prediction"),
+        (lambda: distribution_shift([0, 1], [0, -2], classes=2), "prediction"),
+        (lambda: distribution_shift([0, 1], [0.0, 1.0], classes=2), "prediction"),
+        (lambda: distribution_shift([0, 1], [0], classes=2), "prediction"),
+        (lambda: worst_group(np.ones((1, 3)), np.zeros(3)), "groups"),
+        (lambda: worst_group(np.ones((1, 3)), [0, 1]), "groups"),
+        (lambda: worst_group(np.ones(3), [0, 1, 2]), "correct"),
+        (lambda: worst_group(np.full((1, 3), 0.5), [0, 1, 2]), "correct"),
+        (lambda: worst_group(np.ones((1, 3)), [0, 1, 2], smallest=0), "smallest"),
+    ],
+)
 def test_refuses(call, argument):
     with pytest.raises(ArgumentError) as error:
         call()

@@ -107,18 +107,25 @@ def test_any_floating_dtype_and_no_jit():
     np.testing.assert_allclose(rows["loss"], [np.log1p(np.exp(-3)), np.log1p(np.exp(0.25))], rtol=1e-6)
 
 
-@pytest.mark.parametrize("argument, change", [
-    ("outputs", {"outputs": jnp.zeros((2, 1))}),
-    ("outputs", {"outputs": jnp.zeros((2, 3), jnp.int32)}),
-    ("clean", {"clean": jnp.zeros((2, 4))}),
-    ("y", {"y": jnp.zeros(2)}),
-    ("y", {"y": jnp.array([0, 3])}),
-    ("y", {"y": jnp.array([-1, 0])}),
-    ("sound", {"sound": jnp.ones(2)}),
-])
+@pytest.mark.parametrize(
+    "argument, change",
+    [
+        ("outputs", {"outputs": jnp.zeros((2, 1))}),
+        ("outputs", {"outputs": jnp.zeros((2, 3), jnp.int32)}),
+        ("clean", {"clean": jnp.zeros((2, 4))}),
+        ("y", {"y": jnp.zeros(2)}),
+        ("y", {"y": jnp.array([0, 3])}),
+        ("y", {"y": jnp.array([-1, 0])}),
+        ("sound", {"sound": jnp.ones(2)}),
+    ],
+)
 def test_classification_refuses(argument, change):
-    arguments = {"outputs": jnp.zeros((2, 3)), "y": jnp.array([0, 1]), "clean": jnp.zeros((2, 3)),
-                 "sound": jnp.array([True, True])} | change
+    arguments = {
+        "outputs": jnp.zeros((2, 3)),
+        "y": jnp.array([0, 1]),
+        "clean": jnp.zeros((2, 3)),
+        "sound": jnp.array([True, True]),
+    } | change
     with pytest.raises(ArgumentError) as error:
         classification_responses(**arguments)
     assert error.value.argument == argument
@@ -145,13 +152,16 @@ def test_regression_statuses():
     assert jnp.isnan(rows["shift"]).tolist() == [False, True, True, True]
 
 
-@pytest.mark.parametrize("argument, change", [
-    ("outputs", {"outputs": jnp.zeros((2, 3, 1))}),
-    ("y", {"y": jnp.zeros(2), "outputs": jnp.zeros((2, 3)), "clean": jnp.zeros((2, 3))}),
-    ("y", {"y": jnp.zeros(2, jnp.int32)}),
-    ("clean", {"clean": jnp.zeros(3)}),
-    ("sound", {"sound": jnp.ones(3, bool)}),
-])
+@pytest.mark.parametrize(
+    "argument, change",
+    [
+        ("outputs", {"outputs": jnp.zeros((2, 3, 1))}),
+        ("y", {"y": jnp.zeros(2), "outputs": jnp.zeros((2, 3)), "clean": jnp.zeros((2, 3))}),
+        ("y", {"y": jnp.zeros(2, jnp.int32)}),
+        ("clean", {"clean": jnp.zeros(3)}),
+        ("sound", {"sound": jnp.ones(3, bool)}),
+    ],
+)
 def test_regression_refuses(argument, change):
     arguments = {"outputs": jnp.zeros(2), "y": jnp.zeros(2), "clean": jnp.zeros(2), "sound": jnp.ones(2, bool)} | change
     with pytest.raises(ArgumentError) as error:

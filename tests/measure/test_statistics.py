@@ -28,12 +28,16 @@ def coverage(estimate, truth):
 
 def two_way(rng, seeds, n, *, seed_std, example_std=0.7, noise_std=1.0, datasets=D):
     """Datasets `[D, S, N]` with true mean 0: seed effects, example effects, noise."""
-    return (rng.normal(0, seed_std, (datasets, seeds, 1)) + rng.normal(0, example_std, (datasets, 1, n))
-            + rng.normal(0, noise_std, (datasets, seeds, n)))
+    return (
+        rng.normal(0, seed_std, (datasets, seeds, 1))
+        + rng.normal(0, example_std, (datasets, 1, n))
+        + rng.normal(0, noise_std, (datasets, seeds, n))
+    )
 
 
 def drops(rng, seeds, n, *, rate, mends, seed_std=0.0, datasets=D):
     """Drops of correctness, int8 `[D, S, N]`, every example with its own odds, and their true mean."""
+
     def lost(effects):
         return 1 / (1 + np.exp(-(np.log(rate / (1 - rate)) + effects)))
 
@@ -77,7 +81,7 @@ def test_the_variance_is_unbiased(seed_std):
     seeds, n = 3, 40
     difference = two_way(np.random.default_rng(2), seeds, n, seed_std=seed_std, datasets=4000)
     truth = seed_std**2 / seeds + 0.7**2 / n + 1 / (seeds * n)
-    estimated = paired_bootstrap(difference, binary=False, resamples=100).standard_error**2
+    estimated = paired_bootstrap(difference, binary=False, resamples=100).standard_error ** 2
     # The max(., 0) biases a little upwards where seeds hardly differ.
     assert truth * 0.95 < estimated.mean() < truth * 1.15
 
@@ -281,10 +285,17 @@ def test_holm_keeps_what_was_not_tested_out_of_the_family():
 # Verdicts
 
 
-@pytest.mark.parametrize("low, high, expected", [
-    (-0.02, 0.05, "robust"), (0.0, 0.0501, "undecided"), (0.05, 0.2, "undecided"), (0.0501, 0.2, "fragile"),
-    (float("nan"), float("nan"), "undecided"), (0.05, 0.05, "robust"),
-])
+@pytest.mark.parametrize(
+    "low, high, expected",
+    [
+        (-0.02, 0.05, "robust"),
+        (0.0, 0.0501, "undecided"),
+        (0.05, 0.2, "undecided"),
+        (0.0501, 0.2, "fragile"),
+        (float("nan"), float("nan"), "undecided"),
+        (0.05, 0.05, "robust"),
+    ],
+)
 def test_the_interval_decides(low, high, expected):
     assert verdict(low, high, 0.05) == expected and verdict(low, high, 0.05) is Verdict(expected)
 
@@ -302,26 +313,29 @@ def test_a_mean_over_scenarios_without_a_change_has_a_width_too():
     assert float(changed.mean) == pytest.approx(0.01) and changed.low < 0.01 < changed.high
 
 
-@pytest.mark.parametrize("call, argument", [
-    (lambda: verdict(0, 1, 0), "tolerance"),
-    (lambda: verdict(0, 1, 1), "tolerance"),
-    (lambda: verdict(0, 1, float("nan")), "tolerance"),
-    (lambda: verdict(1, 0, 0.5), "interval_low"),
-    (lambda: holm([0.5, 1.5]), "p_values"),
-    (lambda: paired_bootstrap(np.zeros(5), binary=False), "difference"),
-    (lambda: paired_bootstrap(np.zeros((1, 0)), binary=False), "difference"),
-    (lambda: paired_bootstrap(np.zeros((1, 5), bool), binary=True), "difference"),
-    (lambda: paired_bootstrap(np.zeros((1, 5), np.uint8), binary=True), "difference"),
-    (lambda: paired_bootstrap([[0.0, np.inf]], binary=False), "difference"),
-    (lambda: paired_bootstrap([[0.0, -np.inf]], binary=True), "difference"),
-    (lambda: paired_bootstrap([[0.0, 2.0]], binary=True), "difference"),
-    (lambda: paired_bootstrap([[0.0, 1.0]], binary=True, level=95), "level"),
-    (lambda: paired_bootstrap([[0.0, 1.0]], binary=True, resamples=10), "resamples"),
-    (lambda: paired_bootstrap([[0.0, 1.0]], binary=True, seed=-1), "seed"),
-    (lambda: interaction(np.zeros((1, 5)), np.zeros((1, 4)), np.zeros((1, 5)), binary=False), "a"),
-    (lambda: interaction(np.zeros((1, 5)), np.zeros((1, 5)), np.full((1, 5), 2), binary=True), "b"),
-    (lambda: interaction(np.ones((1, 5)), np.full((1, 5), -1), np.full((1, 5), -1), binary=True), "interaction"),
-])
+@pytest.mark.parametrize(
+    "call, argument",
+    [
+        (lambda: verdict(0, 1, 0), "tolerance"),
+        (lambda: verdict(0, 1, 1), "tolerance"),
+        (lambda: verdict(0, 1, float("nan")), "tolerance"),
+        (lambda: verdict(1, 0, 0.5), "interval_low"),
+        (lambda: holm([0.5, 1.5]), "p_values"),
+        (lambda: paired_bootstrap(np.zeros(5), binary=False), "difference"),
+        (lambda: paired_bootstrap(np.zeros((1, 0)), binary=False), "difference"),
+        (lambda: paired_bootstrap(np.zeros((1, 5), bool), binary=True), "difference"),
+        (lambda: paired_bootstrap(np.zeros((1, 5), np.uint8), binary=True), "difference"),
+        (lambda: paired_bootstrap([[0.0, np.inf]], binary=False), "difference"),
+        (lambda: paired_bootstrap([[0.0, -np.inf]], binary=True), "difference"),
+        (lambda: paired_bootstrap([[0.0, 2.0]], binary=True), "difference"),
+        (lambda: paired_bootstrap([[0.0, 1.0]], binary=True, level=95), "level"),
+        (lambda: paired_bootstrap([[0.0, 1.0]], binary=True, resamples=10), "resamples"),
+        (lambda: paired_bootstrap([[0.0, 1.0]], binary=True, seed=-1), "seed"),
+        (lambda: interaction(np.zeros((1, 5)), np.zeros((1, 4)), np.zeros((1, 5)), binary=False), "a"),
+        (lambda: interaction(np.zeros((1, 5)), np.zeros((1, 5)), np.full((1, 5), 2), binary=True), "b"),
+        (lambda: interaction(np.ones((1, 5)), np.full((1, 5), -1), np.full((1, 5), -1), binary=True), "interaction"),
+    ],
+)
 def test_refuses(call, argument):
     with pytest.raises(ArgumentError) as error:
         call()

@@ -11,8 +11,18 @@ from sensijax.core import ArgumentError
 from sensijax.measure import AVERAGED, Tally, classification_responses, ece
 
 M, K = 500, 4
-COUNTS = ("n", "n_nonfinite_input", "n_nonfinite_output", "correct", "flipped", "n_kl", "bin_counts", "bin_correct",
-          "confusion", "unpredicted")
+COUNTS = (
+    "n",
+    "n_nonfinite_input",
+    "n_nonfinite_output",
+    "correct",
+    "flipped",
+    "n_kl",
+    "bin_counts",
+    "bin_correct",
+    "confusion",
+    "unpredicted",
+)
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +94,13 @@ def test_merging_is_associative_and_commutative_and_has_a_zero(columns):
 
 def test_numbers_by_hand():
     rows = {name: np.array([1.0, 2.0, np.nan, np.nan]) for name in AVERAGED} | {
-        "confidence": np.array([0.9, 0.6, np.nan, np.nan]), "label": np.array([0, 1, 1, 0]),
+        "confidence": np.array([0.9, 0.6, np.nan, np.nan]),
+        "label": np.array([0, 1, 1, 0]),
         "prediction": np.array([0, 0, -1, -1]),
         "correct": np.array([True, False, True, True]),  # no output: wrong and flipped, whatever it says
-        "flipped": np.array([False, True, False, False]), "status": np.array([0, 0, 2, 1], np.int8)}
+        "flipped": np.array([False, True, False, False]),
+        "status": np.array([0, 0, 2, 1], np.int8),
+    }
     tally = Tally.of(rows, 2, bins=10)
     assert (tally.n, tally.n_nonfinite_input, tally.n_nonfinite_output) == (3, 1, 1)
     assert (tally.accuracy, tally.flip_rate, tally.nll) == (1 / 3, 2 / 3, 1.5)
@@ -110,17 +123,20 @@ def test_a_tally_is_frozen_and_merges_only_its_like(columns):
         tally + 1
 
 
-@pytest.mark.parametrize("change, argument", [
-    ({"label": None}, "columns"),
-    ({"label": np.full(M, K)}, "label"),
-    ({"prediction": np.full(M, -1)}, "prediction"),
-    ({"prediction": np.full(M, K)}, "prediction"),
-    ({"status": np.full(M, 3)}, "status"),
-    ({"correct": np.full(M, 0.5)}, "correct"),
-    ({"loss": np.full(M, np.nan)}, "loss"),
-    ({"confidence": np.full(M, 1.5)}, "confidence"),
-    ({"entropy": np.zeros(M - 1)}, "columns['entropy']"),
-])
+@pytest.mark.parametrize(
+    "change, argument",
+    [
+        ({"label": None}, "columns"),
+        ({"label": np.full(M, K)}, "label"),
+        ({"prediction": np.full(M, -1)}, "prediction"),
+        ({"prediction": np.full(M, K)}, "prediction"),
+        ({"status": np.full(M, 3)}, "status"),
+        ({"correct": np.full(M, 0.5)}, "correct"),
+        ({"loss": np.full(M, np.nan)}, "loss"),
+        ({"confidence": np.full(M, 1.5)}, "confidence"),
+        ({"entropy": np.zeros(M - 1)}, "columns['entropy']"),
+    ],
+)
 def test_refuses(columns, change, argument):
     changed = {name: column for name, column in (columns | change).items() if column is not None}
     with pytest.raises(ArgumentError) as error:

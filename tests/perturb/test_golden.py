@@ -85,7 +85,8 @@ def test_pixelate_is_pillows_bit_for_bit(shape):
 
 
 @pytest.mark.parametrize(
-    ("shape", "sigma"), [((32, 32, 3), 0.4), ((32, 32, 3), 1.0), ((33, 47, 1), 6.0), ((8, 8, 3), 4.0)])
+    ("shape", "sigma"), [((32, 32, 3), 0.4), ((32, 32, 3), 1.0), ((33, 47, 1), 6.0), ((8, 8, 3), 4.0)]
+)
 def test_gaussian_blur_is_scipys(shape, sigma):
     x = scene(shape) / 255
     expected = ndimage.gaussian_filter(x, (sigma, sigma, 0), mode="nearest", truncate=4)

@@ -39,24 +39,21 @@ def test_rotations_are_scipys_to_either_side_with_equal_odds():
 def test_scales_are_scipys_up_or_down_with_equal_odds():
     out = np.asarray(many(image.Scale(ratio=jnp.float32(1.3)), KEYS, X))
     y, x = np.mgrid[:16, :20]
-    down, up = (
-        sampled(np.asarray(X, float), (y - 7.5) * s + 7.5, (x - 9.5) * s + 9.5) for s in (1.3, 1 / 1.3)
-    )
+    down, up = (sampled(np.asarray(X, float), (y - 7.5) * s + 7.5, (x - 9.5) * s + 9.5) for s in (1.3, 1 / 1.3))
     is_up = np.abs(out - up).max(axis=(1, 2, 3)) < 1e-5
     assert (is_up ^ (np.abs(out - down).max(axis=(1, 2, 3)) < 1e-5)).all()
     assert stats.binomtest(int(is_up.sum()), 400).pvalue > 1e-4
 
 
 def test_translations_go_their_distance_in_every_direction():
-    ramp = jnp.stack(jnp.broadcast_arrays(
-        jnp.arange(32.0)[:, None] / 64, jnp.arange(32.0)[None, :] / 64, jnp.zeros((1, 1))), axis=-1)
+    ramp = jnp.stack(
+        jnp.broadcast_arrays(jnp.arange(32.0)[:, None] / 64, jnp.arange(32.0)[None, :] / 64, jnp.zeros((1, 1))), axis=-1
+    )
     out = np.asarray(many(image.Translation(fraction=jnp.float32(0.1)), KEYS, ramp))
     moved = (np.asarray(ramp) - out)[:, 16, 16, :2] * 64  # far from the border the ramp shows the shift
     np.testing.assert_allclose(np.hypot(*moved.T), 3.2, atol=1e-4)
     turns = np.arctan2(moved[:, 0], moved[:, 1]) / (2 * np.pi) + 0.5
     assert stats.kstest(turns, "uniform").pvalue > 1e-4
-
-
 
 
 @pytest.mark.parametrize("fraction", [0.1, 0.33, 0.5, 1.0])

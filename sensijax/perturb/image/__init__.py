@@ -21,11 +21,22 @@ from sensijax.perturb.image.weather import Fog as Fog
 from sensijax.perturb.image.weather import plasma as plasma
 
 ALL = (
-    GaussianNoise, ShotNoise, ImpulseNoise, SpeckleNoise,
-    GaussianBlur, DefocusBlur, MotionBlur, ZoomBlur,
+    GaussianNoise,
+    ShotNoise,
+    ImpulseNoise,
+    SpeckleNoise,
+    GaussianBlur,
+    DefocusBlur,
+    MotionBlur,
+    ZoomBlur,
     Fog,
-    Brightness, Contrast, Saturate,
-    Pixelate, JPEG,
-    Rotation, Translation, Scale,
+    Brightness,
+    Contrast,
+    Saturate,
+    Pixelate,
+    JPEG,
+    Rotation,
+    Translation,
+    Scale,
     Occlusion,
 )

@@ -16,16 +16,19 @@ from jaxtyping import Array, Float
 # Row u: the weights of samples 0..3 in coefficient u, times 2**13 * sqrt(8). The other half of a row mirrors the first,
 # with its sign for even u and against it for odd u: so sums of mirrored samples make the even, differences the odd
 # ones.
-_HALF = np.array([
-    [8192, 8192, 8192, 8192],
-    [11363, 9633, 6437, 2260],
-    [10703, 4433, -4433, -10703],
-    [9633, -2259, -11362, -6436],
-    [8192, -8192, -8192, 8192],
-    [6437, -11362, 2261, 9633],
-    [4433, -10704, 10704, -4433],
-    [2260, -6436, 9633, -11363],
-], np.int32)
+_HALF = np.array(
+    [
+        [8192, 8192, 8192, 8192],
+        [11363, 9633, 6437, 2260],
+        [10703, 4433, -4433, -10703],
+        [9633, -2259, -11362, -6436],
+        [8192, -8192, -8192, 8192],
+        [6437, -11362, 2261, 9633],
+        [4433, -10704, 10704, -4433],
+        [2260, -6436, 9633, -11363],
+    ],
+    np.int32,
+)
 _EXACT = _HALF.astype(np.float32) / np.float32(2**13)
 
 
@@ -85,7 +88,7 @@ def _synthesise(half: np.ndarray, x: Array, axis: int) -> Array:
 def _product(matrix: np.ndarray, x: Array, axis: int) -> Array:
     shape = [4 if a == axis else 1 for a in range(3)]
     first, *others = (matrix[:, k].reshape(shape) * _part(x, k, k + 1, axis) for k in range(4))
-    return sum(others, start=first)
+    return sum(others, start=first)  # type: ignore[return-value]
 
 
 def _part(x: Array, start: int, end: int, axis: int) -> Array:

@@ -13,16 +13,19 @@ from sensijax.perturb.image._dct import dct, inverse_dct
 from sensijax.perturb.image._straight_through import floor, straight_through
 
 # ITU-T T.81, tables K.1 and K.2: rows are vertical frequencies.
-LUMINANCE = np.array([
-    [16, 11, 10, 16, 24, 40, 51, 61],
-    [12, 12, 14, 19, 26, 58, 60, 55],
-    [14, 13, 16, 24, 40, 57, 69, 56],
-    [14, 17, 22, 29, 51, 87, 80, 62],
-    [18, 22, 37, 56, 68, 109, 103, 77],
-    [24, 35, 55, 64, 81, 104, 113, 92],
-    [49, 64, 78, 87, 103, 121, 120, 101],
-    [72, 92, 95, 98, 112, 100, 103, 99],
-], np.float32)
+LUMINANCE = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    np.float32,
+)
 CHROMINANCE = np.full((8, 8), 99, np.float32)
 CHROMINANCE[:4, :4] = [[17, 18, 24, 47], [18, 21, 26, 66], [24, 26, 56, 99], [47, 66, 99, 99]]
 
@@ -33,7 +36,7 @@ def steps(quality: Float[Array, ""], table: np.ndarray) -> Float[Array, "8 8"]:
     # The quarter and the half keep a division that is off by an ulp from falling below the whole number it means.
     low = floor(5000.25 / jnp.minimum(quality, 50.0))
     scale = jnp.where(quality < 50, low, 200 - 2 * quality)
-    return jnp.clip(floor((table * scale + 50.5) / 100), 1.0, 255.0)
+    return jnp.clip(floor((jnp.asarray(table) * scale + 50.5) / 100), 1.0, 255.0)
 
 
 def grey(pixels: Float[Array, "H W"], luminance: Float[Array, "8 8"]) -> Float[Array, "H W"]:

@@ -7,6 +7,7 @@ number is `rounded` before it is squared, multiplied by a constant, or added to 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -28,7 +29,7 @@ def image_mean(x: Float[Array, "H W C"]) -> Float[Array, "1 1 C"]:
     return ordered_sum(x.reshape(count, x.shape[2]))[None, None] / count
 
 
-def rounded(product: Float[Array, "..."]) -> Float[Array, "..."]:
+def rounded(product: Float[Array | np.ndarray, "..."]) -> Float[Array, "..."]:
     """A product, rounded by itself before it goes into a sum or another product.
 
     Otherwise a compiler may round it and the sum as one, or multiply in another order, as the program around happens to

@@ -42,10 +42,13 @@ class GaussianBlur(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "GaussianBlur":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
-        table = table_for(size, {
-            224: (0.0, 1.0, 2.0, 3.0, 4.0, 6.0),
-            32: (0.0, 0.4, 0.6, 0.7, 0.8, 1.0),
-        })
+        table = table_for(
+            size,
+            {
+                224: (0.0, 1.0, 2.0, 3.0, 4.0, 6.0),
+                32: (0.0, 0.4, 0.6, 0.7, 0.8, 1.0),
+            },
+        )
         return cls(sigma=interpolate(severity, table), radius=int(4 * max(table) + 0.5))
 
     def is_identity(self) -> Any:
@@ -93,16 +96,23 @@ class DefocusBlur(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "DefocusBlur":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
-        radii = table_for(size, {
-            224: (0.0, 3.0, 4.0, 6.0, 8.0, 10.0),
-            32: (0.0, 0.3, 0.4, 0.5, 1.0, 1.5),
-        })
-        blurs = table_for(size, {
-            224: (0.0, 0.1, 0.5, 0.5, 0.5, 0.5),
-            32: (0.0, 0.4, 0.5, 0.6, 0.2, 0.1),
-        })
+        radii = table_for(
+            size,
+            {
+                224: (0.0, 3.0, 4.0, 6.0, 8.0, 10.0),
+                32: (0.0, 0.3, 0.4, 0.5, 1.0, 1.5),
+            },
+        )
+        blurs = table_for(
+            size,
+            {
+                224: (0.0, 0.1, 0.5, 0.5, 0.5, 0.5),
+                32: (0.0, 0.4, 0.5, 0.6, 0.2, 0.1),
+            },
+        )
         return cls(
-            radius=interpolate(severity, radii), alias_blur=interpolate(severity, blurs), reach=math.floor(max(radii)))
+            radius=interpolate(severity, radii), alias_blur=interpolate(severity, blurs), reach=math.floor(max(radii))
+        )
 
     def is_identity(self) -> Any:
         return (self.radius == 0) & (self.alias_blur == 0)

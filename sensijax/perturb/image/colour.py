@@ -40,10 +40,18 @@ class Brightness(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "Brightness":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
-        return cls(shift=interpolate(severity, table_for(size, {
-            224: (0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
-            32: (0.0, 0.05, 0.1, 0.15, 0.2, 0.3),
-        })))
+        return cls(
+            shift=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
+                        32: (0.0, 0.05, 0.1, 0.15, 0.2, 0.3),
+                    },
+                ),
+            )
+        )
 
     def is_identity(self) -> Any:
         return self.shift == 0
@@ -80,10 +88,18 @@ class Contrast(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "Contrast":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
-        return cls(factor=interpolate(severity, table_for(size, {
-            224: (1.0, 0.4, 0.3, 0.2, 0.1, 0.05),
-            32: (1.0, 0.75, 0.5, 0.4, 0.3, 0.15),
-        })))
+        return cls(
+            factor=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (1.0, 0.4, 0.3, 0.2, 0.1, 0.05),
+                        32: (1.0, 0.75, 0.5, 0.4, 0.3, 0.15),
+                    },
+                ),
+            )
+        )
 
     def is_identity(self) -> Any:
         return self.factor == 1
@@ -125,14 +141,26 @@ class Saturate(Perturbation):
     def at(cls, severity: Any, size: int = 224) -> "Saturate":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
         return cls(
-            factor=interpolate(severity, table_for(size, {
-                224: (1.0, 0.3, 0.1, 2.0, 5.0, 20.0),
-                32: (1.0, 0.3, 0.1, 1.5, 2.0, 2.5),
-            })),
-            shift=interpolate(severity, table_for(size, {
-                224: (0.0, 0.0, 0.0, 0.0, 0.1, 0.2),
-                32: (0.0, 0.0, 0.0, 0.0, 0.1, 0.2),
-            })),
+            factor=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (1.0, 0.3, 0.1, 2.0, 5.0, 20.0),
+                        32: (1.0, 0.3, 0.1, 1.5, 2.0, 2.5),
+                    },
+                ),
+            ),
+            shift=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (0.0, 0.0, 0.0, 0.0, 0.1, 0.2),
+                        32: (0.0, 0.0, 0.0, 0.0, 0.1, 0.2),
+                    },
+                ),
+            ),
         )
 
     def is_identity(self) -> Any:

@@ -45,10 +45,18 @@ class JPEG(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "JPEG":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
-        return cls(quality=interpolate(severity, table_for(size, {
-            224: (101.0, 25.0, 18.0, 15.0, 10.0, 7.0),
-            32: (101.0, 80.0, 65.0, 58.0, 50.0, 40.0),
-        })))
+        return cls(
+            quality=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (101.0, 25.0, 18.0, 15.0, 10.0, 7.0),
+                        32: (101.0, 80.0, 65.0, 58.0, 50.0, 40.0),
+                    },
+                ),
+            )
+        )
 
     def is_identity(self) -> Any:
         return self.quality > 100
@@ -87,10 +95,18 @@ class Pixelate(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "Pixelate":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
-        return cls(fraction=interpolate(severity, table_for(size, {
-            224: (1.0, 0.6, 0.5, 0.4, 0.3, 0.25),
-            32: (1.0, 0.95, 0.9, 0.85, 0.75, 0.65),
-        })))
+        return cls(
+            fraction=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (1.0, 0.6, 0.5, 0.4, 0.3, 0.25),
+                        32: (1.0, 0.95, 0.9, 0.85, 0.75, 0.65),
+                    },
+                ),
+            )
+        )
 
     def is_identity(self) -> Any:
         return self.fraction == 1

@@ -48,16 +48,23 @@ class MotionBlur(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "MotionBlur":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
-        radii = table_for(size, {
-            224: (0.0, 10.0, 15.0, 15.0, 15.0, 20.0),
-            32: (0.0, 6.0, 6.0, 6.0, 8.0, 9.0),
-        })
-        sigmas = table_for(size, {
-            224: (0.0, 3.0, 5.0, 8.0, 12.0, 15.0),
-            32: (0.0, 1.0, 1.5, 2.0, 2.0, 2.5),
-        })
+        radii = table_for(
+            size,
+            {
+                224: (0.0, 10.0, 15.0, 15.0, 15.0, 20.0),
+                32: (0.0, 6.0, 6.0, 6.0, 8.0, 9.0),
+            },
+        )
+        sigmas = table_for(
+            size,
+            {
+                224: (0.0, 3.0, 5.0, 8.0, 12.0, 15.0),
+                32: (0.0, 1.0, 1.5, 2.0, 2.0, 2.5),
+            },
+        )
         return cls(
-            radius=interpolate(severity, radii), sigma=interpolate(severity, sigmas), reach=math.ceil(max(radii)))
+            radius=interpolate(severity, radii), sigma=interpolate(severity, sigmas), reach=math.ceil(max(radii))
+        )
 
     def is_identity(self) -> Any:
         return (self.radius == 0) | (self.sigma == 0)
@@ -103,10 +110,18 @@ class ZoomBlur(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "ZoomBlur":
         """Severity 0..5: the published largest zooms of ImageNet-C for images of 224 px, or of CIFAR-10-C for 32 px."""
-        return cls(zoom=interpolate(severity, table_for(size, {
-            224: (1.0, 1.1, 1.15, 1.2, 1.24, 1.3),
-            32: (1.0, 1.05, 1.1, 1.15, 1.2, 1.25),
-        })))
+        return cls(
+            zoom=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (1.0, 1.1, 1.15, 1.2, 1.24, 1.3),
+                        32: (1.0, 1.05, 1.1, 1.15, 1.2, 1.25),
+                    },
+                ),
+            )
+        )
 
     def is_identity(self) -> Any:
         return self.zoom == 1

@@ -36,10 +36,18 @@ class GaussianNoise(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "GaussianNoise":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
-        return cls(std=interpolate(severity, table_for(size, {
-            224: (0.0, 0.08, 0.12, 0.18, 0.26, 0.38),
-            32: (0.0, 0.04, 0.06, 0.08, 0.09, 0.10),
-        })))
+        return cls(
+            std=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (0.0, 0.08, 0.12, 0.18, 0.26, 0.38),
+                        32: (0.0, 0.04, 0.06, 0.08, 0.09, 0.10),
+                    },
+                ),
+            )
+        )
 
     def is_identity(self) -> Any:
         return self.std == 0
@@ -75,10 +83,18 @@ class ShotNoise(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "ShotNoise":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
-        return cls(gain=interpolate(severity, table_for(size, {
-            224: (0.0, 1 / 60, 1 / 25, 1 / 12, 1 / 5, 1 / 3),
-            32: (0.0, 1 / 500, 1 / 250, 1 / 100, 1 / 75, 1 / 50),
-        })))
+        return cls(
+            gain=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (0.0, 1 / 60, 1 / 25, 1 / 12, 1 / 5, 1 / 3),
+                        32: (0.0, 1 / 500, 1 / 250, 1 / 100, 1 / 75, 1 / 50),
+                    },
+                ),
+            )
+        )
 
     def is_identity(self) -> Any:
         return self.gain == 0
@@ -114,10 +130,18 @@ class ImpulseNoise(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "ImpulseNoise":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
-        return cls(rate=interpolate(severity, table_for(size, {
-            224: (0.0, 0.03, 0.06, 0.09, 0.17, 0.27),
-            32: (0.0, 0.01, 0.02, 0.03, 0.05, 0.07),
-        })))
+        return cls(
+            rate=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (0.0, 0.03, 0.06, 0.09, 0.17, 0.27),
+                        32: (0.0, 0.01, 0.02, 0.03, 0.05, 0.07),
+                    },
+                ),
+            )
+        )
 
     def is_identity(self) -> Any:
         return self.rate == 0
@@ -150,10 +174,18 @@ class SpeckleNoise(Perturbation):
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "SpeckleNoise":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
-        return cls(std=interpolate(severity, table_for(size, {
-            224: (0.0, 0.15, 0.2, 0.35, 0.45, 0.6),
-            32: (0.0, 0.06, 0.1, 0.12, 0.16, 0.2),
-        })))
+        return cls(
+            std=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (0.0, 0.15, 0.2, 0.35, 0.45, 0.6),
+                        32: (0.0, 0.06, 0.1, 0.12, 0.16, 0.2),
+                    },
+                ),
+            )
+        )
 
     def is_identity(self) -> Any:
         return self.std == 0

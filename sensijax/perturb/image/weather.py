@@ -39,14 +39,26 @@ class Fog(Perturbation):
     def at(cls, severity: Any, size: int = 224) -> "Fog":
         """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
         return cls(
-            density=interpolate(severity, table_for(size, {
-                224: (0.0, 1.5, 2.0, 2.5, 2.5, 3.0),
-                32: (0.0, 0.2, 0.5, 0.75, 1.0, 1.5),
-            })),
-            decay=interpolate(severity, table_for(size, {
-                224: (2.0, 2.0, 2.0, 1.7, 1.5, 1.4),
-                32: (3.0, 3.0, 3.0, 2.5, 2.0, 1.75),
-            })),
+            density=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (0.0, 1.5, 2.0, 2.5, 2.5, 3.0),
+                        32: (0.0, 0.2, 0.5, 0.75, 1.0, 1.5),
+                    },
+                ),
+            ),
+            decay=interpolate(
+                severity,
+                table_for(
+                    size,
+                    {
+                        224: (2.0, 2.0, 2.0, 1.7, 1.5, 1.4),
+                        32: (3.0, 3.0, 3.0, 2.5, 2.0, 1.75),
+                    },
+                ),
+            ),
         )
 
     def is_identity(self) -> Any:
