@@ -1,9 +1,10 @@
-"""The contract of a perturbation."""
+"""The contract of a perturbation, and of one after another."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, dataclass_transform
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -101,8 +102,6 @@ class Perturbation:
 
     def __rshift__(self, then: "Perturbation") -> "Perturbation":
         """`a >> b`: first `a`, then `b`."""
-        from sensijax.perturb.compose import Chain  # the chain is itself a perturbation
-
         return Chain.of(self, then)
 
     def _check_not_stacked(self) -> None:
@@ -114,6 +113,51 @@ class Perturbation:
                     f"shape {list(value.shape)}, a stack of perturbations",
                     "call it under jax.vmap, one perturbation and one example at a time",
                 )
+
+
+class Chain(Perturbation):
+    """One perturbation after another; what `a >> b` makes.
+
+    Composition is associative, bit for bit: nested chains are flattened, and link i draws from `fold_in(key, i)`, so
+    appending a link changes no draw of those before it.
+
+    Attributes:
+      links: the perturbations, first to last.
+
+    Example:
+      >>> from sensijax.perturb import image
+      >>> chain = image.Brightness.at(2) >> image.Contrast.at(1)
+      >>> chain(jax.random.key(0), jnp.full((8, 8, 3), 0.5)).shape
+      (8, 8, 3)
+    """
+
+    links: tuple[Perturbation, ...]
+
+    @classmethod
+    def of(cls, *perturbations: Perturbation) -> "Chain":
+        """The chain of these, flattened: `Chain.of(Chain.of(a, b), c)` is `Chain.of(a, b, c)`."""
+        links: list[Perturbation] = []
+        for perturbation in perturbations:
+            if not isinstance(perturbation, Perturbation):
+                raise ArgumentError("perturbations", type(perturbation).__name__, "a chain links perturbations")
+            links += perturbation.links if isinstance(perturbation, Chain) else [perturbation]
+        return cls(links=tuple(links))
+
+    @property
+    def deterministic(self) -> bool:  # type: ignore[override]
+        return all(link.deterministic for link in self.links)
+
+    @property
+    def domain(self) -> Domain:  # type: ignore[override]
+        return self.links[0].domain
+
+    def is_identity(self) -> Any:
+        return jnp.all(jnp.stack([jnp.asarray(link.is_identity()) for link in self.links]), axis=0)
+
+    def apply(self, key: Array, x: Array) -> Array:
+        for i, link in enumerate(self.links):
+            x = link(jax.random.fold_in(key, i), x)
+        return x
 
 
 def interpolate(severity: Any, table: tuple[float, ...]) -> Float[Array, "..."]:

@@ -1,4 +1,4 @@
-"""Perturbations made of perturbations: a chain, a random choice, a region."""
+"""Perturbations made of perturbations: a random choice, a region, a chain with one severity for all its links."""
 
 import dataclasses
 from typing import Any, ClassVar
@@ -8,52 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from sensijax.core.errors import ArgumentError
-from sensijax.perturb._perturbation import Domain, Perturbation
-
-
-class Chain(Perturbation):
-    """One perturbation after another; what `a >> b` makes.
-
-    Composition is associative, bit for bit: nested chains are flattened, and link i draws from `fold_in(key, i)`, so
-    appending a link changes no draw of those before it.
-
-    Attributes:
-      links: the perturbations, first to last.
-
-    Example:
-      >>> from sensijax.perturb import image
-      >>> chain = image.Brightness.at(2) >> image.Contrast.at(1)
-      >>> chain(jax.random.key(0), jnp.full((8, 8, 3), 0.5)).shape
-      (8, 8, 3)
-    """
-
-    links: tuple[Perturbation, ...]
-
-    @classmethod
-    def of(cls, *perturbations: Perturbation) -> "Chain":
-        """The chain of these, flattened: `Chain.of(Chain.of(a, b), c)` is `Chain.of(a, b, c)`."""
-        links: list[Perturbation] = []
-        for perturbation in perturbations:
-            if not isinstance(perturbation, Perturbation):
-                raise ArgumentError("perturbations", type(perturbation).__name__, "a chain links perturbations")
-            links += perturbation.links if isinstance(perturbation, Chain) else [perturbation]
-        return cls(links=tuple(links))
-
-    @property
-    def deterministic(self) -> bool:  # type: ignore[override]
-        return all(link.deterministic for link in self.links)
-
-    @property
-    def domain(self) -> Domain:  # type: ignore[override]
-        return self.links[0].domain
-
-    def is_identity(self) -> Any:
-        return jnp.all(jnp.stack([jnp.asarray(link.is_identity()) for link in self.links]), axis=0)
-
-    def apply(self, key: Array, x: Array) -> Array:
-        for i, link in enumerate(self.links):
-            x = link(jax.random.fold_in(key, i), x)
-        return x
+from sensijax.perturb._perturbation import Chain, Domain, Perturbation
 
 
 class Choice(Perturbation):

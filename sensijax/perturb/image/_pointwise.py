@@ -1,11 +1,10 @@
-"""Costly functions of single values, and the normal draw, at the speed of a flat array."""
+"""Costly functions of single values, at the speed of a flat array."""
 
 import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -28,10 +27,3 @@ def pointwise(function: Callable[..., Array], *arrays: Float[Array, "H W C"]) ->
     size = math.prod(shape)
     halves = [jnp.pad(a.reshape(-1), (0, size % 2)).reshape(2, -1) for a in arrays]
     return jax.lax.map(lambda half: function(*half), halves).reshape(-1)[:size].reshape(shape)
-
-
-def standard_normal(key: Array, shape: tuple[int, ...]) -> Float[Array, "H W C"]:
-    """`jax.random.normal(key, shape)`, bit for bit, for an image."""
-    above_minus_one = np.nextafter(np.float32(-1), np.float32(0))
-    uniform = jax.random.uniform(key, shape, jnp.float32, above_minus_one, np.float32(1))
-    return np.float32(math.sqrt(2)) * pointwise(jax.lax.erf_inv, uniform)

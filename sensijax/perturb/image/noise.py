@@ -2,13 +2,13 @@
 
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from sensijax_kernels.random import normal, uniform
 
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
-from sensijax.perturb.image._pointwise import pointwise, standard_normal
+from sensijax.perturb.image._pointwise import pointwise
 from sensijax.perturb.image._poisson import poisson_quantile
 from sensijax.perturb.image._scale import table_for
 
@@ -53,7 +53,7 @@ class GaussianNoise(Perturbation):
         return self.std == 0
 
     def apply(self, key: Array, x: Array) -> Array:
-        return jnp.clip(x + self.std * standard_normal(key, x.shape), 0.0, 1.0)
+        return jnp.clip(x + self.std * normal(key, x.shape), 0.0, 1.0)
 
 
 class ShotNoise(Perturbation):
@@ -102,7 +102,7 @@ class ShotNoise(Perturbation):
     def apply(self, key: Array, x: Array) -> Array:
         gain = jnp.where(self.gain > 0, self.gain, 1.0)
         light = jnp.maximum(x, 0.0) * (1 / gain)
-        count = pointwise(poisson_quantile, jax.random.uniform(key, x.shape, x.dtype), light)
+        count = pointwise(poisson_quantile, uniform(key, x.shape), light)
         return jnp.clip(count * gain, 0.0, 1.0)
 
 
@@ -148,7 +148,7 @@ class ImpulseNoise(Perturbation):
 
     def apply(self, key: Array, x: Array) -> Array:
         # One number says both whether (its distance from the ends) and what (which end), and nests over rates.
-        u = jax.random.uniform(key, x.shape, x.dtype)
+        u = uniform(key, x.shape)
         return jnp.where(2 * u < self.rate, 0.0, jnp.where(2 * u >= 2 - self.rate, 1.0, x))
 
 
@@ -191,4 +191,4 @@ class SpeckleNoise(Perturbation):
         return self.std == 0
 
     def apply(self, key: Array, x: Array) -> Array:
-        return jnp.clip(x + self.std * (x * standard_normal(key, x.shape)), 0.0, 1.0)
+        return jnp.clip(x + self.std * (x * normal(key, x.shape)), 0.0, 1.0)

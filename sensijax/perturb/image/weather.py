@@ -2,12 +2,13 @@
 
 from typing import Any, ClassVar
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+from sensijax_kernels.random import uniform
 
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
+from sensijax.perturb.image._reduce import rounded
 from sensijax.perturb.image._scale import table_for
 
 
@@ -88,12 +89,12 @@ def plasma(key: Array, decay: Float[Array, ""], levels: int) -> Float[Array, "S 
     Returns:
       float32 `[2 ** levels, 2 ** levels]`.
     """
-    noise = jax.random.uniform(key, (4**levels - 1,), jnp.float32, -1.0, 1.0)
+    noise = 2 * uniform(key, (4**levels - 1,)) - 1
     grid = jnp.zeros((1, 1), jnp.float32)
     spread = jnp.ones((), jnp.float32)
     for level in range(levels):
         side = 2**level
-        drawn = spread * noise[side * side - 1 : 4 * side * side - 1].reshape(3, side, side)
+        drawn = rounded(spread * noise[side * side - 1 : 4 * side * side - 1].reshape(3, side, side))
         across = grid + jnp.roll(grid, -1, axis=1)
         down = grid + jnp.roll(grid, -1, axis=0)
         centre = (across + jnp.roll(across, -1, axis=0)) * 0.25 + drawn[0]
