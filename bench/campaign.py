@@ -3,9 +3,8 @@
     python -m bench.campaign
 
 The hand loop is the best we can write: for each perturbation one fused program over a flat batch (keys, perturbation,
-  model,
-all responses), its results fetched as NumPy arrays, nothing stored, its micro-batch the fastest of several. The engine
-does the same rows with its pipeline of separate programs, its bookkeeping, and digest-named parts on disk.
+model, all responses), its results fetched as NumPy arrays, nothing stored, its micro-batch the fastest of several. The
+engine does the same rows with its pipeline of separate programs, its bookkeeping, and digest-named parts on disk.
 """
 
 import statistics

@@ -1,5 +1,4 @@
-"""A campaign: a model, data, stages, a design and seeds. And everything that can be wrong with one, found at the
-door."""
+"""A campaign: a model, data, stages, a design and seeds; and all that can be wrong with one, found at the door."""
 
 import dataclasses
 import functools

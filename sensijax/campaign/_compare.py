@@ -11,8 +11,7 @@ from sensijax.core.errors import ArgumentError
 def compare(a: Results, b: Results) -> pd.DataFrame:
     """Compares two runs (two models, say), scenario by scenario.
 
-    Rows are paired by scenario, seed and example's id; scenarios count as the same only if their stages and parameters
-    are.
+    Rows are paired by scenario, seed and example's id; a scenario is the same only if its stages and parameters are.
 
     Args:
       a: the first run.
@@ -20,9 +19,8 @@ def compare(a: Results, b: Results) -> pd.DataFrame:
 
     Returns:
       Columns: scenario, a and b (accuracy or R^2), difference (b - a; above 0 the second is better) with its interval
-        (low,
-      high), p_value (no difference), p_holm (corrected over all scenarios), drop_a, drop_b. Strongest difference first.
-      `.attrs["left_out"]` lists the scenarios that only one of the runs has, or has otherwise.
+      (low, high), p_value (no difference), p_holm (corrected over all scenarios), drop_a, drop_b. Strongest difference
+      first. `.attrs["left_out"]` lists the scenarios that only one of the runs has, or has otherwise.
 
     Raises:
       ArgumentError: if the runs have no scenario, no seed or no example in common, or are of different tasks.

@@ -74,8 +74,7 @@ class Engine:
         self.compile(tile.structures)
         block = self._load_block(tile.start, tile.stop)
         campaign, stages = self.campaign, tile.scenarios[0].stages
-        # Small tables, one row a variant, gathered on the host: every micro-batch has the same shapes, whatever the
-        # tile.
+        # Small tables, a row a variant, gathered on the host: micro-batches have the same shapes, whatever the tile.
         variants = [
             jax.tree.map(np.asarray, _stack([campaign.perturbation(*s.settings[k]) for s in tile.scenarios]))
             for k in range(len(stages))

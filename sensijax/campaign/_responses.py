@@ -48,10 +48,9 @@ class Responses:
     """What the parts of a folder hold: rows, and the arrays that analysis starts from.
 
     A score is what a scenario can lose: for classification 1 where the prediction is right, for regression the
-      example's
-    part of R^2 (1 - squared error / variance of the targets). An example whose input is not finite has no score in any
-    scenario, and is counted. One whose output is not finite counts as wrong; in a regression it has no score, is
-    counted, and makes the verdict fragile.
+    example's part of R^2 (1 - squared error / variance of the targets). An example whose input is not finite has no
+    score in any scenario, and is counted. One whose output is not finite counts as wrong; in a regression it has no
+    score, is counted, and makes the verdict fragile.
 
     Attributes:
       folder: where the parts are.

@@ -63,9 +63,8 @@ class Results(Responses):
 
         Returns:
           Columns: scenario, stages, severity, accuracy (or r2), drop with its interval (low, high), p_value (no
-            change),
-          p_holm (corrected over all scenarios), verdict at the tolerance, and means over examples and seeds: flip_rate,
-          nll, brier, ece, confidence, entropy, kl (nats) - or mse and shift - and the counts n,
+          change), p_holm (corrected over all scenarios), verdict at the tolerance, and means over examples and seeds:
+          flip_rate, nll, brier, ece, confidence, entropy, kl (nats) - or mse and shift - and the counts n,
           nonfinite_outputs, nonfinite_inputs.
         """
         return self._summary.copy()
@@ -198,8 +197,7 @@ class Results(Responses):
 
         Returns:
           Columns: label, predicted (-1: no prediction), clean_count and count (over examples and seeds), share (the
-            growth
-          as a fraction of the examples with that label).
+          growth as a fraction of the examples with that label).
 
         Raises:
           ArgumentError: for an unknown scenario, or a regression.

@@ -65,8 +65,7 @@ def run(
     """Runs a campaign, or what is missing of it, and returns its results.
 
     A finished tile is never computed again, a damaged one always is. A changed model, data set, stage or program has
-    other
-    tiles: the folder keeps the old ones apart.
+    other tiles: the folder keeps the old ones apart.
 
     Args:
       campaign: what to run.

@@ -11,8 +11,7 @@
 
 A part is written to a temporary name, flushed to disk, and renamed to its final name, which holds the BLAKE2b digest of
 its bytes: whatever happens, a name that is there and matches its bytes is a whole tile. Plain Parquet readers return
-  wrong
-values silently for most flipped bits; the digest does not.
+wrong values silently for most flipped bits; the digest does not.
 """
 
 import dataclasses

@@ -1,5 +1,4 @@
-"""The micro-batch: chosen by measuring, remembered, so that the same work has the same shapes (and the same bits)
-again."""
+"""The micro-batch: chosen by measuring and remembered, so that the same work has the same shapes, and bits, again."""
 
 import contextlib
 import json

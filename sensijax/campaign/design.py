@@ -81,8 +81,7 @@ class FullFactorial:
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """A quasi-random sample of the severity box: Sobol' points, scrambled (Owen), from 0 to each sweep's largest
-    setting.
+    """A quasi-random sample of the severity box: scrambled Sobol' points, from 0 to each sweep's largest setting.
 
     Attributes:
       n: number of points; a power of two keeps the points balanced.

@@ -1,8 +1,7 @@
 """The command line: parses, calls, prints, nothing else. JAX is imported only by the commands that need it.
 
 Exit codes: 0 done; 1 a check found something wrong (verify); 2 a bad spec or a wrong argument; 3 incomplete; 74 the
-  folder
-cannot be read or written.
+folder cannot be read or written.
 """
 
 import argparse
