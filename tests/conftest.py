@@ -16,3 +16,8 @@ _CACHE = pathlib.Path(
 )
 jax.config.update("jax_compilation_cache_dir", str(_CACHE / jax.__version__))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def pytest_collection_modifyitems(items):
+    """The slow tests come last: what breaks quickly is seen quickly."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
