@@ -25,9 +25,9 @@ from sensijax.measure import classification_responses
 from sensijax.perturb import image
 
 SEVERITIES = (1, 2, 3, 4, 5)
-SEEDS = 4
+SEEDS = 16
 MICRO_BATCHES = (64, 128, 256, 512, 1024)
-REPEATS = 5
+REPEATS = 3
 CHEAP = ("brightness", "contrast")
 STAGES = {
     "brightness": image.Brightness,

@@ -9,9 +9,11 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "kernels")]
+sys.path[:0] = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "docs")]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["COLUMNS"] = "90"  # the width of argparse's help
+
+from _benchmarks import Benchmarks  # noqa: E402
 
 import sensijax  # noqa: E402 - after the path is set
 
@@ -91,5 +93,6 @@ def join(app, what, name, obj, options, lines) -> None:
 def setup(app) -> None:
     app.add_directive("command-line", CommandLine)
     app.add_directive("kinds", Kinds)
+    app.add_directive("benchmarks", Benchmarks)
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon adds markup of its own
     app.connect("autodoc-process-docstring", join, priority=600)

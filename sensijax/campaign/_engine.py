@@ -51,6 +51,14 @@ class Engine:
         self.compiled += len(names)
         self.compile_seconds += time.perf_counter() - started
 
+    @property
+    def footprint(self) -> int:
+        """Bytes that the model's forward pass takes at this micro-batch, as far as the compiler says."""
+        analysis = self._executables["forward"].memory_analysis()
+        if analysis is None:
+            return 0
+        return analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+
     def dispatch(self, tile: Tile) -> list[tuple[Chunk, dict[str, jax.Array]]]:
         """Puts a whole tile on the device's queue; returns at once, with its chunks' columns to come."""
         return [(chunk, self._respond(*rows)) for chunk, *rows in self._rows(tile)]

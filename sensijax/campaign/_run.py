@@ -200,7 +200,7 @@ class _Run:
 
     def _compute(self, programs: Programs, todo: list[Tile]) -> None:
         self.report(self._progress("measuring"))
-        tuning = Tuning(self.campaign, programs, self.environment["id"], self.store)
+        tuning = Tuning(self.campaign, self.plan, programs, self.environment["id"], self.store)
         width = self.micro_batch or tuning.micro_batch()
         while True:
             self.report(self._progress("compiling"))

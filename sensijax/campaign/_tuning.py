@@ -1,17 +1,17 @@
 """The micro-batch: chosen by measuring and remembered, so that the same work has the same shapes, and bits, again."""
 
 import contextlib
+import functools
 import json
 import logging
 import os
 import pathlib
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Engine, is_out_of_memory
@@ -23,9 +23,10 @@ from sensijax.core import cache_folder, digest
 
 log = logging.getLogger(__name__)
 
-CANDIDATES = (32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
-NEAR = 0.95  # the smallest micro-batch within 5 % of the best: less memory, less padding
-REPEATS = 5
+CANDIDATES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
+NEAR = 0.97  # the smallest micro-batch within 3 % of the best: less memory
+ROUNDS = 5  # candidates take turns, so that a busy moment hits none alone
+ROUND_SECONDS = 0.1
 MEMORY_SHARE = 0.25  # of the device's memory: two tiles are in flight, and XLA under-reports on CPUs
 
 
@@ -35,15 +36,18 @@ class Tuning:
     Each has a file of its own, `tuning/ADDRESS.json`, in both places.
 
     Args:
-      campaign: whose model is timed.
+      campaign: whose clean tile is timed.
+      plan: its plan; a micro-batch that does not divide its tiles well computes padding.
       programs: its programs.
       environment: the id of the environment; another machine measures for itself.
       store: the campaign's folder, if there is one.
     """
 
-    def __init__(self, campaign: Campaign, programs: Programs, environment: str, store: Store | None):
-        self.campaign, self.programs, self.store = campaign, programs, store
-        self.address = digest(environment, programs.digest("forward"), campaign.model.digest)
+    def __init__(self, campaign: Campaign, plan: Plan, programs: Programs, environment: str, store: Store | None):
+        self.campaign, self.plan, self.programs, self.store = campaign, plan, programs, store
+        self.clean = next(tile for tile in plan.tiles if not tile.structures)
+        self.tile_rows = sorted(tile.rows for tile in plan.tiles)
+        self.address = digest(environment, programs.digest("forward"), campaign.model.digest, self.tile_rows)
 
     def micro_batch(self) -> int:
         """The micro-batch: the folder's, else the user's, else measured now and remembered in both."""
@@ -75,29 +79,45 @@ class Tuning:
         return entry
 
     def _measure(self) -> dict[str, int]:
-        examples, params = self.campaign.examples, jax.tree.map(jnp.asarray, self.campaign.model.params)
+        candidates = self._candidates()
+        best = dict.fromkeys(candidates, float("inf"))
+        for _ in range(ROUNDS):
+            for width, call in candidates.items():
+                best[width] = min(best[width], _best_time(call) / self._padded(self.clean.rows, width))
+        rates = {width: self._filled(width) / seconds for width, seconds in best.items()}
+        chosen = min(width for width, rate in rates.items() if rate >= NEAR * max(rates.values()))
+        log.info("micro-batch %d; rows/s by width: %s", chosen, {w: round(r) for w, r in rates.items()})
+        return {"micro_batch": chosen}
+
+    def _candidates(self) -> dict[int, Callable[[], Any]]:
+        """Widths worth timing, and the clean tile through the engine at each: up to where memory, or sense, ends."""
         budget = _device_memory() * MEMORY_SHARE
-        most = 4 * len(examples) * len(self.campaign.seeds)  # type: ignore[arg-type]  # wider would be padding
-        rates: dict[int, float] = {}
+        found: dict[int, Callable[[], Any]] = {}
+        rates: list[float] = []
         for width in CANDIDATES:
-            program = self.programs.lower("forward", width, width).compile()
-            if rates and _footprint(program) > budget:
+            engine = Engine(self.campaign, self.plan, self.programs, width)
+            engine.compile(())
+            if found and (engine.footprint > budget or width >= 2 * self.tile_rows[-1]):
                 break
-            x = jnp.asarray(examples.x[np.arange(width) % len(examples)])
+            call = functools.partial(engine.dispatch, self.clean)
             try:
-                rates[width] = width / _best_time(lambda program=program, x=x: program(params, x))
+                rates.append(self._padded(self.clean.rows, width) / _best_time(call))
             except jax.errors.JaxRuntimeError as error:
-                if rates and is_out_of_memory(error):
+                if found and is_out_of_memory(error):
                     break
                 raise
-            if rates[width] < 0.8 * max(rates.values()) or width >= most:
+            found[width] = call
+            if rates[-1] < 0.6 * max(rates):
                 break
-        best = max(rates.values())
-        chosen = min(width for width, rate in rates.items() if rate >= NEAR * best)
-        log.info(
-            "micro-batch %d (%.0f rows/s; measured %s)", chosen, rates[chosen], {w: round(r) for w, r in rates.items()}
-        )
-        return {"micro_batch": chosen}
+        return found
+
+    @staticmethod
+    def _padded(rows: int, width: int) -> int:
+        return -(-rows // width) * width
+
+    def _filled(self, width: int) -> float:
+        """The fraction of the rows of full micro-batches that are no padding."""
+        return sum(self.tile_rows) / sum(self._padded(rows, width) for rows in self.tile_rows)
 
 
 def estimate_seconds(campaign: Campaign, plan: Plan) -> float:
@@ -111,7 +131,7 @@ def estimate_seconds(campaign: Campaign, plan: Plan) -> float:
       Seconds, without compilation: one micro-batch of each kind of tile is run, and scaled up.
     """
     programs = Programs(campaign)
-    width = Tuning(campaign, programs, environment()["id"], None).micro_batch()
+    width = Tuning(campaign, plan, programs, environment()["id"], None).micro_batch()
     engine = Engine(campaign, plan, programs, width)
     rows: dict[tuple, int] = {}
     sample: dict[tuple, Tile] = {}
@@ -151,23 +171,16 @@ def _write_whole(file: pathlib.Path, entry: dict[str, int]) -> None:
     _write_first(file, entry)
 
 
-def _best_time(call: Any) -> float:
+def _best_time(call: Callable[[], Any]) -> float:
     jax.block_until_ready(call())
-    times = []
-    for _ in range(REPEATS):
+    best, until = float("inf"), time.perf_counter() + ROUND_SECONDS
+    while True:
         started = time.perf_counter()
         jax.block_until_ready(call())
-        times.append(time.perf_counter() - started)
-        if sum(times) > 1.0:
-            break
-    return min(times)
-
-
-def _footprint(program: Any) -> int:
-    analysis = program.memory_analysis()
-    if analysis is None:
-        return 0
-    return analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+        finished = time.perf_counter()
+        best = min(best, finished - started)
+        if finished >= until:
+            return best
 
 
 def _device_memory() -> float:
