@@ -186,31 +186,3 @@ def pair_matrices(interactions: pd.DataFrame, significant: pd.Series, order: lis
         "significant": marked,
         "several": len(table) < len(interactions),
     }
-
-
-def speed_rows(runs: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
-    """Throughput and latency: (what, last run, all runs)."""
-    if not runs:
-        return []
-    last, rows = runs[-1], sum(run["rows_computed"] for run in runs)
-    sweep, compiling, total = (
-        sum(run[key] for run in runs) for key in ("sweep_seconds", "compile_seconds", "total_seconds")
-    )
-    return [
-        ("Judged inputs computed", f"{last['rows_computed']:,}", f"{rows:,}"),
-        (
-            "Judged inputs per second of the sweep",
-            f"{last['rows_per_second']:,.0f}",
-            f"{rows / sweep if sweep else 0:,.0f}",
-        ),
-        ("Variants (scenario × seed over all examples) per second", f"{last['scenarios_per_second']:,.1f}", ""),
-        ("Tile latency, median", f"{1000 * last['tile_latency_p50']:,.0f} ms", ""),
-        ("Tile latency, 99th percentile", f"{1000 * last['tile_latency_p99']:,.0f} ms", ""),
-        ("Sweep", f"{last['sweep_seconds']:,.1f} s", f"{sweep:,.1f} s"),
-        ("Compilation", f"{last['compile_seconds']:,.1f} s", f"{compiling:,.1f} s"),
-        ("Whole run", f"{last['total_seconds']:,.1f} s", f"{total:,.1f} s"),
-        ("Programs compiled, of those planned", f"{last['programs_compiled']} of {last['programs_planned']}", ""),
-        ("Share of the sweep in which the device had work", f"{100 * last['device_share']:.0f}%", ""),
-        ("Rows at once (micro-batch)", f"{last['micro_batch']:,}", ""),
-        ("Device", str(last["device"]), ""),
-    ]
