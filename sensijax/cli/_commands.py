@@ -8,6 +8,7 @@ import pathlib
 import shlex
 import shutil
 import sys
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -16,6 +17,11 @@ from sensijax.cli import BAD_INPUT, FOUND, INCOMPLETE, IO_ERROR, OK
 from sensijax.cli._progress import shown_progress
 from sensijax.cli._tables import MAX_ROWS, damage_table, facts_table, frame_table, interaction_table
 from sensijax.core.errors import ArgumentError, CampaignError, StoreError
+
+if TYPE_CHECKING:  # importing these for good would import JAX
+    import pandas
+
+    from sensijax.campaign import Progress, Results, Spec
 
 out = Console()
 err = Console(stderr=True)
@@ -161,7 +167,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return OK if results.completeness.complete else INCOMPLETE
 
 
-def _recompute(spec, folder: pathlib.Path, text: str) -> int:  # noqa: ANN001 - a Spec; naming it would import JAX
+def _recompute(spec: "Spec", folder: pathlib.Path, text: str) -> int:
     from sensijax.campaign import Cell, Results, recompute
 
     cell = Cell.parse(text)
@@ -303,7 +309,7 @@ _COMMANDS = {
 # --- shared ----------------------------------------------------------------------------------------------------------
 
 
-def _summary(results, progress) -> None:  # noqa: ANN001 - naming the types would import JAX
+def _summary(results: "Results", progress: "Progress | None") -> None:
     out.print(damage_table(results))
     if len(interactions := results.interactions()):
         out.print(interaction_table(interactions.head(8), len(interactions)))
@@ -322,7 +328,7 @@ def _summary(results, progress) -> None:  # noqa: ANN001 - naming the types woul
         out.print("everything was there already: nothing was computed", highlight=False)
 
 
-def _open(folder: str):  # noqa: ANN202 - Results
+def _open(folder: str) -> "Results":
     from sensijax.campaign import Results
 
     results = Results.open(folder)
@@ -336,7 +342,7 @@ def _open(folder: str):  # noqa: ANN202 - Results
     return results
 
 
-def _print_frame(frame, csv: bool) -> None:  # noqa: ANN001 - a DataFrame
+def _print_frame(frame: "pandas.DataFrame", csv: bool) -> None:
     if csv:
         frame.to_csv(sys.stdout, index=False)
     else:

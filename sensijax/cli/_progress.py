@@ -3,9 +3,13 @@
 import contextlib
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+if TYPE_CHECKING:  # importing it for good would import JAX
+    from sensijax import campaign
 
 LINE_SECONDS = 30.0
 
@@ -18,12 +22,12 @@ class Shown:
     """
 
     def __init__(self, console: Console, bar: Progress | None):
-        self.last = None
+        self.last: campaign.Progress | None = None
         self._console, self._bar = console, bar
         self._task = bar.add_task("starting", total=None, note="") if bar else None
         self._next_line = 0.0
 
-    def __call__(self, progress) -> None:  # noqa: ANN001 - a campaign's Progress; naming it would import JAX
+    def __call__(self, progress: "campaign.Progress") -> None:
         new_phase = self.last is None or progress.phase != self.last.phase
         self.last = progress
         if self._bar is not None and self._task is not None:
