@@ -1,6 +1,9 @@
 """Every benchmark, one after the other: prints tables, writes JSON.
 
-python -m bench [--out FILE] [--only campaign|start|random]
+python -m bench [--out FILE] [--only SECTION] [--peers PEERS/bin/python]
+
+PEERS is an environment with `bench/peers/requirements.txt`; without it, what is compared with other programs is left
+out. With `--only`, what the file holds of other sections stays.
 """
 
 import argparse
@@ -19,18 +22,25 @@ from rich.console import Console
 from rich.table import Table
 
 import sensijax as sj
-from bench import campaign, random_numbers, start
+from bench import campaign, corruptions, random_numbers, start, sweep
 
 SECTIONS = {"start": start.measure, "random": random_numbers.measure, "campaign": campaign.measure}
+PEERED = {"corruptions": corruptions.measure, "sweep": sweep.measure}  # these compare with other programs
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    arguments = argparse.ArgumentParser(
+        prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--out", help="the JSON file (default: bench/results/DEVICE.json)")
     arguments.add_argument(
-        "--only", choices=SECTIONS, action="append", help="run this section alone; may be given again"
+        "--only", choices=[*SECTIONS, *PEERED], action="append", help="run this section alone; may be given again"
     )
+    arguments.add_argument("--peers", help="the Python of the environment of bench/peers/requirements.txt")
     chosen = arguments.parse_args()
+    sections = SECTIONS | (PEERED if chosen.peers else {})
+    if missing := set(chosen.only or ()) - set(sections):
+        arguments.error(f"{', '.join(sorted(missing))}: give --peers")
     sj.enable_compile_cache()
     console = Console(width=110)
     device = jax.devices()[0]
@@ -47,11 +57,13 @@ def main() -> None:
         "load_before": round(os.getloadavg()[0], 2),
     }
     console.print(measured)
-    for name in chosen.only or SECTIONS:
-        measured[name] = SECTIONS[name]()
-        _PRINT[name](console, measured[name])
     label = re.sub(r"[^a-z0-9]+", "-", f"{device.device_kind}-{measured['cores']}-cores".lower())
     out = pathlib.Path(chosen.out) if chosen.out else pathlib.Path(__file__).parent / "results" / f"{label}.json"
+    if chosen.only and out.exists():
+        measured = json.loads(out.read_text()) | measured
+    for name in chosen.only or sections:
+        measured[name] = PEERED[name](chosen.peers) if name in PEERED else SECTIONS[name]()
+        _PRINT[name](console, measured[name])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(measured, indent=1) + "\n")
     console.print(f"wrote {out}")
@@ -118,6 +130,27 @@ def _print_random(console: Console, found: dict[str, Any]) -> None:
     console.print(table)
 
 
+def _print_corruptions(console: Console, found: dict[str, Any]) -> None:
+    for cores, sizes in found.items():
+        for size in ("224", "32"):
+            title = f"images per second at {size} px, {cores} core(s)"
+            table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+            for name in ("corruption", "sensijax", "imagecorruptions", "ratio"):
+                table.add_column(name, justify="left" if name == "corruption" else "right")
+            for name, m in sizes[size]["rows"].items():
+                table.add_row(
+                    name, *map(str, m["images_per_second"].values()), _against(m["ratio"]["imagecorruptions"], 1.0)
+                )
+            console.print(table)
+            console.print("all 15:", _against(sizes[size]["total"], sizes[size]["target"]))
+        for name, m in sizes["others"].items():
+            console.print(name, m)
+
+
+def _print_sweep(console: Console, found: dict[str, Any]) -> None:
+    console.print(found)
+
+
 def _against(ratio: float, target: float) -> str:
     return f"[green]{ratio:.2f}[/]" if ratio >= target else f"[red]{ratio:.2f}[/]"
 
@@ -130,7 +163,13 @@ def _processor() -> str:
     )
 
 
-_PRINT = {"campaign": _print_campaign, "start": _print_start, "random": _print_random}
+_PRINT = {
+    "campaign": _print_campaign,
+    "start": _print_start,
+    "random": _print_random,
+    "corruptions": _print_corruptions,
+    "sweep": _print_sweep,
+}
 
 if __name__ == "__main__":
     main()

@@ -1,4 +1,4 @@
-"""A directive that shows what `python -m bench` measured: the tables are made from the files in `bench/results/`."""
+"""Directives that show what `bench` measured: the tables are made from the files in `bench/results/`."""
 
 import json
 import pathlib
@@ -14,7 +14,35 @@ class Benchmarks(Directive):
     """One section for each file of results."""
 
     def run(self) -> list[nodes.Node]:
-        return [_section(json.loads(path.read_text())) for path in sorted(RESULTS.glob("*.json"))]
+        return [_section(json.loads(path.read_text())) for path in sorted(RESULTS.glob("*cores.json"))]
+
+
+class Conformance(Directive):
+    """How far each corruption is from its published definition, from `bench/results/conformance.json`."""
+
+    def run(self) -> list[nodes.Node]:
+        found = json.loads((RESULTS / "conformance.json").read_text())
+        out: list[nodes.Node] = [
+            nodes.paragraph(
+                text=f"sensijax {found['sensijax']}, JAX {found['jax']}, {found['device']}, {found['date']}; "
+                f"{found['images']} images, {found['keys']} keys where something is drawn."
+            )
+        ]
+        for size in ("224", "32"):
+            rows = [
+                [name, *(f"{cell['max']:.2f}" for cell in sizes[size]), f"{max(c['mean'] for c in sizes[size]):.3f}"]
+                for name, sizes in found["cells"].items()
+            ]
+            head = ["corruption", *(f"severity {severity}" for severity in range(1, 6)), "largest mean"]
+            out.append(_table(f"constants and images of {size} px: largest difference, in steps of 1/255", head, rows))
+        shared = ", ".join(f"{name} {apart:.1g}" for name, apart in found["reference"].items())
+        out.append(
+            nodes.paragraph(
+                text="The published definitions as they ran here, against imagecorruptions-imaug 1.1.5 on the same "
+                f"draws, at 224 px, where that has the same definition; largest difference in steps of 1/255: {shared}."
+            )
+        )
+        return out
 
 
 def _section(found: dict) -> nodes.section:
@@ -63,6 +91,8 @@ def _section(found: dict) -> nodes.section:
             target = campaign[f"target_{name}"]
             met = "met" if campaign[name] >= target else "missed"
             section += nodes.paragraph(text=f"{words}: {campaign[name]:.2f}, target {target}: {met}.")
+    for cores, sizes in found.get("corruptions", {}).items():
+        section += _corruptions(cores, sizes)
     if random := found.get("random"):
         section += _table(
             "addressed random numbers: how many times faster than the baseline",
@@ -70,6 +100,41 @@ def _section(found: dict) -> nodes.section:
             [[spec, baseline, f"{ratio}"] for spec, m in random.items() for baseline, ratio in m["ratio"].items()],
         )
     return section
+
+
+def _corruptions(cores: str, sizes: dict) -> list[nodes.Node]:
+    out: list[nodes.Node] = []
+    of = "one core" if cores == "1" else f"{cores} cores"
+    for size, batch in (("224", 32), ("32", 512)):
+        found = sizes[size]
+        rows = [
+            [
+                name,
+                f"{m['images_per_second']['sensijax']:,.0f}",
+                f"{m['images_per_second']['imagecorruptions']:,.0f}",
+                f"{m['ratio']['imagecorruptions']:.1f}",
+                f"{m['bytes_per_image'] / 1e6:.2f} MB",
+            ]
+            for name, m in found["rows"].items()
+        ]
+        slower = [name for name, m in found["rows"].items() if m["ratio"]["imagecorruptions"] < 1]
+        head = ["corruption", "sensijax", "imagecorruptions", "ratio", "memory per image"]
+        out.append(_table(f"severity 3 at {size} px, batches of {batch}, {of}: images per second", head, rows))
+        met = "met" if found["total"] >= found["target"] else "missed"
+        words = f"All 15: {found['total']:.1f} times as fast, target {found['target']:.0f}: {met}. "
+        out.append(nodes.paragraph(text=words + f"Slower: {', '.join(slower) or 'none'}."))
+    rows = [
+        [
+            name,
+            *(f"{m['images_per_second'][who]:,.0f}" for who in ("sensijax", "albumentations", "kornia")),
+            *(f"{m['ratio'][who]:.1f}" for who in ("albumentations", "kornia")),
+        ]
+        for name, m in sizes["others"].items()
+        if name != "target"
+    ]
+    head = ["operation", "sensijax", "albumentations", "kornia", "against albumentations", "against kornia"]
+    out.append(_table(f"224 px, batches of 32, {of}: images per second (target of both ratios: 2)", head, rows))
+    return out
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> nodes.table:

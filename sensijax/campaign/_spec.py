@@ -38,7 +38,8 @@ class Spec:
 
 def kinds() -> dict[str, type]:
     """The names that a spec's `kind` may have, and the perturbations they stand for."""
-    return {re.sub(r"(?<=[a-z])(?=[A-Z])", "_", cls.__name__).lower(): cls for cls in perturb.image.ALL}
+    word = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # Gamma, jpeg, iso_noise, gaussian_noise
+    return {word.sub("_", cls.__name__).lower(): cls for cls in perturb.image.ALL}
 
 
 def load_spec(path: str | pathlib.Path) -> Spec:

@@ -38,6 +38,23 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", default="sensijax-demo", metavar="DIR", help="the folder (default: sensijax-demo)")
     running(sub)
 
+    sub = command("gallery", "Draw every perturbation of images at every severity on one sheet.")
+    sub.add_argument(
+        "--op", nargs="+", metavar="NAME", help="which ones, such as Fog or gaussian_noise (default: all of them)"
+    )
+    sub.add_argument("--image", metavar="FILE", help="on this image (default: the embedded photograph)")
+    sub.add_argument(
+        "--size",
+        type=int,
+        choices=(224, 32),
+        default=224,
+        help="side of the image and scale of severity (default: 224)",
+    )
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of the random draws (default: 0)")
+    sub.add_argument(
+        "--out", default="gallery.png", metavar="FILE", help="PNG, exact; or JPEG, small (default: gallery.png)"
+    )
+
     sub = command("init", "Write a commented campaign.toml and model.py that run as they are.")
     sub.add_argument("dir", metavar="DIR")
 

@@ -66,6 +66,17 @@ def _demo(arguments: argparse.Namespace) -> int:
     return _run(arguments)
 
 
+def _gallery(arguments: argparse.Namespace) -> int:
+    from sensijax.cli._gallery import gallery
+
+    try:
+        gallery(arguments, out, err)
+    except KeyboardInterrupt:
+        err.print("stopped; nothing was written", highlight=False)
+        return INCOMPLETE
+    return OK
+
+
 def _init(arguments: argparse.Namespace) -> int:
     folder = pathlib.Path(arguments.dir)
     _make(folder)
@@ -293,6 +304,7 @@ def _show(arguments: argparse.Namespace) -> int:
 _COMPARED = frozenset({"prediction", "confidence", "entropy", "margin", "loss", "brier", "correct"})
 _COMMANDS = {
     "demo": _demo,
+    "gallery": _gallery,
     "init": _init,
     "check": _check,
     "plan": _plan,

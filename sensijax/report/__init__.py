@@ -1,3 +1,4 @@
 """The report of a campaign: one self-contained HTML file for those who decide, and for those who look closer."""
 
+from sensijax.report._gallery import gallery as gallery
 from sensijax.report._html import write_report as write_report

@@ -1,5 +1,7 @@
 """Laws that every image perturbation obeys."""
 
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,10 +10,14 @@ import pytest
 from sensijax.core import ArgumentError, take
 from sensijax.perturb import image
 
-SHAPE, ROWS = (32, 32, 3), 256
-GREY = tuple(op for op in image.ALL if op is not image.Saturate)
-STEPS = (image.ImpulseNoise, image.Pixelate)  # no derivative with respect to severity
-DRAWN = (image.ShotNoise, image.JPEG, *STEPS)  # the derivative passes through rounding: not that of finite differences
+SHAPE, ROWS = (33, 28, 3), 256
+# These refuse grey images.
+COLOURED = (image.ChromaticAberration, image.Saturate, image.WhiteBalance, image.Hue, image.Demosaic)
+GREY = tuple(op for op in image.ALL if op not in COLOURED)
+STEPS = (image.ImpulseNoise, image.Pixelate, image.CheckerboardCutout)  # no derivative with respect to severity
+# The derivative passes through rounding, or is that of a count's mean: not that of finite differences.
+COUNTED = (image.GlassBlur, image.ShotNoise, image.ISONoise, image.LowLight, image.JPEG, image.Posterize, image.WEBP)
+DRAWN = (*COUNTED, *STEPS, image.Snow, image.Spatter)
 
 
 def pictures(rows, shape, seed=0):
@@ -65,15 +71,14 @@ def test_severity_0_is_the_identity_bit_for_bit_within_a_stack(compiled):
     assert np.mean(moved) > 0.9
 
 
-def test_severity_0_is_the_identity_bit_for_bit_outside_jit(compiled):
-    x = jax.random.uniform(jax.random.key(9), SHAPE)  # not bytes
-    np.testing.assert_array_equal(compiled.op.at(0, size=32)(compiled.keys[0], x), x)
+def test_severity_0_is_the_identity_bit_for_bit_where_values_are_no_bytes(compiled):
+    x = jax.random.uniform(jax.random.key(9), SHAPE)
+    np.testing.assert_array_equal(compiled.single(jnp.float32(0), compiled.keys[0], x), x)
 
 
-@pytest.mark.parametrize("rows", [1, 7, 64])
-def test_neither_place_nor_batch_size_changes_a_rows_bits(compiled, rows):
-    for seed in range(2):
-        picked = np.random.default_rng(seed).permutation(ROWS)[:rows]
+def test_neither_place_nor_batch_size_changes_a_rows_bits(compiled):
+    for seed in range(4):
+        picked = np.random.default_rng(seed).permutation(ROWS)[:7]
         out = compiled.batch(*take((compiled.severities, compiled.keys, compiled.x), picked))
         np.testing.assert_array_equal(out, compiled.out[picked])
 
@@ -85,9 +90,20 @@ def test_vmap_is_the_loop_of_single_calls_bit_for_bit(compiled):
 
 
 def test_jit_changes_nothing_that_matters(compiled):
-    for row in (4, 5, 7):
-        out = compiled.one(compiled.severities[row], compiled.keys[row], compiled.x[row])
-        np.testing.assert_allclose(out, compiled.out[row], rtol=0, atol=1e-6)
+    out = compiled.one(compiled.severities[5], compiled.keys[5], compiled.x[5])
+    np.testing.assert_allclose(out, compiled.out[5], rtol=0, atol=1e-6)
+
+
+def test_the_damage_never_falls_with_severity(compiled):
+    program = compiled.batch
+    if "monotone" in inspect.signature(compiled.op.at).parameters:  # its published scale is not
+        program = jax.jit(jax.vmap(lambda s, k, v: compiled.op.at(s, size=32, monotone=True)(k, v)))
+    damage = []
+    # Pixelate's boxes are whole pixels: between whole severities they fall on an image's edges now and then.
+    for severity in np.arange(0, 5.5, 1.0 if compiled.op is image.Pixelate else 0.5):
+        out = program(jnp.full(ROWS, severity, jnp.float32), compiled.keys, compiled.x)
+        damage.append(float(np.abs(np.asarray(out, np.float64) - np.asarray(compiled.x)).mean()))
+    assert damage[0] == 0 and (np.diff(damage) >= 0).all() and damage[-1] > 2e-3, damage
 
 
 def test_an_array_of_severities_is_one_trace(compiled):
@@ -134,27 +150,19 @@ def test_the_smallest_grey_image_on_the_largest_scale(op):
     assert np.isfinite(out).all() and out.min() >= 0 and out.max() <= 1 and np.any(out[1] != out[0])
 
 
-@pytest.mark.parametrize("op", image.ALL, ids=lambda op: op.__name__)
-def test_colour_images_of_odd_sides(op):
-    x = pictures(5, (33, 47, 3))[4]
-    out = np.asarray(jax.jit(lambda s, v: op.at(s, size=32)(jax.random.key(1), v))(3.0, x))
-    assert np.isfinite(out).all() and out.min() >= 0 and out.max() <= 1 and np.any(out != x)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("op", image.ALL, ids=lambda op: op.__name__)
 def test_images_of_224(op):
     x = pictures(9, (224, 224, 3))[4:]
-    program = jax.jit(jax.vmap(lambda s, k, v: op.at(s)(k, v)))
-    severities, keys = jnp.arange(1.0, 6.0), jax.random.split(jax.random.key(1), 5)
-    out = np.asarray(program(severities, keys, x))
+    out = np.asarray(jax.jit(jax.vmap(lambda s, v: op.at(s)(jax.random.key(1), v)))(jnp.arange(1.0, 6.0), x))
     assert np.isfinite(out).all() and out.min() >= 0 and out.max() <= 1
-    np.testing.assert_array_equal(program(severities[3:4], keys[3:4], x[3:4])[0], out[3])
+    assert all(np.any(o != v) for o, v in zip(out, np.asarray(x), strict=True))
 
 
-def test_grey_images_have_no_saturation():
-    with pytest.raises(ArgumentError, match="3 channels: a grey image has no saturation"):
-        image.Saturate.at(1)(jax.random.key(0), jnp.zeros((8, 8, 1)))
+@pytest.mark.parametrize("op", COLOURED, ids=lambda op: op.__name__)
+def test_grey_images_have_no_colour(op):
+    with pytest.raises(ArgumentError, match="3 channels: a grey image has no (saturation|colour)"):
+        op.at(1)(jax.random.key(0), jnp.zeros((8, 8, 1)))
 
 
 @pytest.fixture(scope="module", params=image.ALL, ids=lambda op: op.__name__)
@@ -168,8 +176,8 @@ def derivatives(request):
         return jnp.sum(weight * op.at(severity, size=32)(key, x))
 
     keys = jax.random.split(jax.random.key(3), 12)
-    values = jax.jit(jax.vmap(score))
-    return op, jax.jit(jax.vmap(jax.grad(score, argnums=(0, 2)))), values, keys, x, weight
+    both = jax.jit(jax.vmap(jax.value_and_grad(score, argnums=(0, 2))))  # one program serves all that follows
+    return op, lambda *given: both(*given)[1], lambda *given: both(*given)[0], keys, x, weight
 
 
 @pytest.mark.parametrize("severity", [0.0, 1e-3, 1.0, 2.5, 5.0])
@@ -179,7 +187,7 @@ def test_derivatives_are_finite_everywhere(derivatives, severity):
     assert np.isfinite(by_severity).all() and np.isfinite(by_image).all()
     if severity == 0:
         np.testing.assert_array_equal(by_image, jnp.broadcast_to(weight, x.shape))
-    if severity == 2.5 and op not in STEPS:
+    if severity == 2.5 and op not in (*STEPS, image.Snow):  # on so few pixels some rows have no flake
         assert (np.abs(by_severity[4:]) > 1e-4).all()
 
 
@@ -197,7 +205,7 @@ def test_derivatives_by_severity_match_finite_differences(derivatives):
 
 def test_derivatives_by_the_image_match_finite_differences(derivatives):
     op, grad, values, keys, x, _ = derivatives
-    if op in (image.ShotNoise, image.JPEG, image.Pixelate):
+    if op in (*COUNTED, image.Pixelate):
         pytest.skip("rounds: the derivative passes through")
     x = (0.2 + 0.6 * x).at[:, 3, 5, 0].set(0.95)  # one clear maximum, which fog looks at
     severity, step = jnp.full(12, 2.45, jnp.float32), 1e-3
@@ -216,8 +224,23 @@ PUBLISHED = {
     (image.GaussianBlur, "sigma"): ([1, 2, 3, 4, 6], [0.4, 0.6, 0.7, 0.8, 1]),
     (image.DefocusBlur, "radius"): ([3, 4, 6, 8, 10], [0.3, 0.4, 0.5, 1, 1.5]),
     (image.DefocusBlur, "alias_blur"): ([0.1, 0.5, 0.5, 0.5, 0.5], [0.4, 0.5, 0.6, 0.2, 0.1]),
+    (image.GlassBlur, "sigma"): ([0.7, 0.9, 1, 1.1, 1.5], [0.05, 0.25, 0.4, 0.25, 0.4]),
+    (image.GlassBlur, "delta"): ([1, 2, 2, 3, 4], [1, 1, 1, 1, 1]),
+    (image.GlassBlur, "iterations"): ([2, 1, 3, 2, 2], [1, 1, 1, 2, 2]),
     (image.MotionBlur, "radius"): ([10, 15, 15, 15, 20], [6, 6, 6, 8, 9]),
     (image.MotionBlur, "sigma"): ([3, 5, 8, 12, 15], [1, 1.5, 2, 2, 2.5]),
+    (image.Snow, "mean"): ([0.1, 0.2, 0.55, 0.55, 0.55], [0.1, 0.1, 0.15, 0.25, 0.3]),
+    (image.Snow, "std"): ([0.3, 0.3, 0.3, 0.3, 0.3], [0.2, 0.2, 0.3, 0.3, 0.3]),
+    (image.Snow, "zoom"): ([3, 2, 4, 4.5, 2.5], [1, 1, 1.75, 2.25, 1.25]),
+    (image.Snow, "threshold"): ([0.5, 0.5, 0.9, 0.85, 0.85], [0.6, 0.5, 0.55, 0.6, 0.65]),
+    (image.Snow, "radius"): ([10, 12, 12, 12, 12], [8, 10, 10, 12, 14]),
+    (image.Snow, "sigma"): ([4, 4, 8, 8, 12], [3, 4, 4, 6, 12]),
+    (image.Snow, "mix"): ([0.8, 0.7, 0.7, 0.65, 0.55], [0.95, 0.9, 0.9, 0.85, 0.8]),
+    (image.ZoomBlur, "count"): ([12, 16, 11, 13, 11], [7, 12, 16, 21, 26]),
+    (image.ZoomBlur, "step"): ([0.01, 0.01, 0.02, 0.02, 0.03], [0.01] * 5),
+    (image.CheckerboardCutout, "fraction"): ([0.2, 0.3, 0.4, 0.5, 0.6], [0.1, 0.2, 0.3, 0.4, 0.5]),
+    (image.Frost, "scene"): ([1, 0.8, 0.7, 0.65, 0.6], [1, 1, 0.9, 0.85, 0.75]),
+    (image.Frost, "ice"): ([0.4, 0.6, 0.7, 0.7, 0.75], [0.2, 0.3, 0.4, 0.4, 0.45]),
     (image.Fog, "density"): ([1.5, 2, 2.5, 2.5, 3], [0.2, 0.5, 0.75, 1, 1.5]),
     (image.Fog, "decay"): ([2, 2, 1.7, 1.5, 1.4], [3, 3, 2.5, 2, 1.75]),
     (image.Brightness, "shift"): ([0.1, 0.2, 0.3, 0.4, 0.5], [0.05, 0.1, 0.15, 0.2, 0.3]),
@@ -225,7 +248,19 @@ PUBLISHED = {
     (image.Saturate, "factor"): ([0.3, 0.1, 2, 5, 20], [0.3, 0.1, 1.5, 2, 2.5]),
     (image.Saturate, "shift"): ([0, 0, 0, 0.1, 0.2], [0, 0, 0, 0.1, 0.2]),
     (image.Pixelate, "fraction"): ([0.6, 0.5, 0.4, 0.3, 0.25], [0.95, 0.9, 0.85, 0.75, 0.65]),
+    (image.Elastic, "alpha"): (244 * np.array([2, 2, 0.05, 0.07, 0.12]), 32 * np.array([0, 0.05, 0.08, 0.1, 0.1])),
+    (image.Elastic, "sigma"): (
+        244 * np.array([0.7, 0.08, 0.01, 0.01, 0.01]),
+        32 * np.array([0, 0.2, 0.06, 0.04, 0.03]),
+    ),
+    (image.Elastic, "affine"): (
+        244 * np.array([0.1, 0.2, 0.02, 0.02, 0.02]),
+        32 * np.array([0.08, 0.07, 0.06, 0.05, 0.03]),
+    ),
     (image.JPEG, "quality"): ([25, 18, 15, 10, 7], [80, 65, 58, 50, 40]),
+    (image.Posterize, "levels"): ([32, 16, 8, 4, 2], [32, 16, 8, 4, 2]),
+    (image.PlasmaNoise, "share"): (np.array([4.75, 7, 8.5, 9.25, 10]) * 6.4 / 255,) * 2,
+    (image.Sparkles, "radius"): (np.array([1, 2, 3, 5, 6]) / 100, np.array([0.7, 3.5, 5.6, 6.3, 7]) / 100),
 }
 
 
@@ -233,6 +268,6 @@ PUBLISHED = {
 def test_whole_severities_are_the_published_constants(op, field):
     # hendrycks/robustness, ImageNet-C/create_c/make_imagenet_c.py and make_cifar_c.py.
     for size, table in zip((224, 32), PUBLISHED[op, field], strict=True):
-        traced = jax.jit(lambda s, size=size: getattr(op.at(s, size=size), field))
-        for came in (getattr(op.at(jnp.arange(1, 6), size=size), field), jax.vmap(traced)(jnp.arange(1.0, 6.0))):
+        traced = jax.vmap(lambda s, size=size: getattr(op.at(s, size=size), field))
+        for came in (getattr(op.at(jnp.arange(1, 6), size=size), field), traced(jnp.arange(1.0, 6.0))):
             np.testing.assert_array_equal(came, np.asarray(table, np.float32))

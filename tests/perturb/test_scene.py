@@ -94,12 +94,51 @@ def test_motion_blur_is_imagemagicks(severity, size):
         np.testing.assert_allclose(run(op, key, X), expected, atol=1e-5)
 
 
-def test_zoom_blur_is_the_mean_of_the_zooms():
+PUBLISHED_ZOOMS = {
+    224: ((1, 1.11, 0.01), (1, 1.16, 0.01), (1, 1.21, 0.02), (1, 1.26, 0.02), (1, 1.31, 0.03)),
+    32: ((1, 1.06, 0.01), (1, 1.11, 0.01), (1, 1.16, 0.01), (1, 1.21, 0.01), (1, 1.26, 0.01)),
+}
+
+
+def clipped_zoom(x, zoom):
+    """The published enlargement, with SciPy's; for sides that differ, of each by itself."""
+    kept = [int(np.ceil(side / zoom)) for side in x.shape[:2]]
+    top, left = ((side - k) // 2 for side, k in zip(x.shape[:2], kept, strict=True))
+    out = ndimage.zoom(x[top : top + kept[0], left : left + kept[1]], (zoom, zoom, 1), order=1)
+    top, left = ((o - side) // 2 for side, o in zip(x.shape[:2], out.shape[:2], strict=True))
+    return out[top : top + x.shape[0], left : left + x.shape[1]]
+
+
+@pytest.mark.parametrize(
+    "side", [(32, 32), (33, 47), (8, 8), pytest.param((224, 224), marks=pytest.mark.slow)], ids=str
+)
+@pytest.mark.parametrize("size", [224, 32])
+def test_zoom_blur_is_the_published_code(side, size):
+    x = np.random.default_rng(0).uniform(size=(*side, 3))
+    blur = jax.jit(lambda severity, x: image.ZoomBlur.at(severity, size=size)(KEYS[0], x))
+    for severity, factors in enumerate(PUBLISHED_ZOOMS[size], 1):
+        zooms = np.arange(*factors)
+        expected = (x + sum(clipped_zoom(x, zoom) for zoom in zooms)) / (len(zooms) + 1)
+        came = blur(float(severity), jnp.asarray(x, jnp.float32))
+        np.testing.assert_allclose(came, expected, atol=3e-6, err_msg=f"severity {severity}")
+
+
+def test_zoom_blur_about_the_centre_is_scipys():
     y, x = np.mgrid[:16, :20]
     total = np.asarray(X, float)
     for zoom in np.linspace(1, 1.2, 16):
         total = total + sampled(np.asarray(X, float), (y - 7.5) / zoom + 7.5, (x - 9.5) / zoom + 9.5)
-    np.testing.assert_allclose(run(image.ZoomBlur(zoom=jnp.float32(1.2)), KEYS[0], X), total / 17, atol=1e-5)
+    op = image.ZoomBlur.at(3.0, monotone=True)
+    np.testing.assert_allclose(run(op, KEYS[0], X), total / 17, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [224, 32])
+def test_zoom_blur_has_no_jumps_between_severities(size):
+    blur = jax.jit(jax.vmap(lambda severity: image.ZoomBlur.at(severity, size=size)(KEYS[0], X)))
+    coarse, fine = (np.asarray(blur(np.linspace(0, 5, n, dtype=np.float32))) for n in (251, 2501))
+    # Ten times the steps, a tenth of the largest change: were there a jump, it would not shrink.
+    largest = [np.abs(np.diff(out, axis=0)).max() for out in (coarse, fine)]
+    assert largest[1] < 0.15 * largest[0]
 
 
 def diamond_square(noise, decay, levels):

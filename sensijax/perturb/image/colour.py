@@ -113,7 +113,7 @@ class Saturate(Perturbation):
     """Paler or more vivid colours: scales and shifts the saturation of the HSV colour.
 
     S becomes `clip(factor * S + shift, 0, 1)`. Greys have hue 0: with a shift they turn reddish, as published. The
-    scale is not monotone: severities 1 and 2 take colour away, 3 to 5 add it.
+    published scale is not monotone: severities 1 and 2 take colour away, 3 to 5 add it; see `at`.
 
     Attributes:
       factor: factor of the saturation; >= 0.
@@ -138,29 +138,25 @@ class Saturate(Perturbation):
     deterministic: ClassVar = True
 
     @classmethod
-    def at(cls, severity: Any, size: int = 224) -> "Saturate":
-        """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
+    def at(cls, severity: Any, size: int = 224, monotone: bool = False) -> "Saturate":
+        """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px.
+
+        The published scale takes colour away at 1 and 2 and adds it at 3 to 5. With `monotone` colour is only added:
+        the published severities 3, 4 and 5 are at 2, 4 and 5, and what is between lies between.
+        """
+        factors: dict[int, tuple[float, ...]] = {
+            224: (1.0, 0.3, 0.1, 2.0, 5.0, 20.0),
+            32: (1.0, 0.3, 0.1, 1.5, 2.0, 2.5),
+        }
+        shifts: dict[int, tuple[float, ...]] = dict.fromkeys((224, 32), (0.0, 0.0, 0.0, 0.0, 0.1, 0.2))
+        if monotone:
+            factors = {
+                224: (1.0, 1.5, 2.0, 3.5, 5.0, 20.0),
+                32: (1.0, 1.25, 1.5, 1.75, 2.0, 2.5),
+            }
+            shifts = dict.fromkeys((224, 32), (0.0, 0.0, 0.0, 0.05, 0.1, 0.2))
         return cls(
-            factor=interpolate(
-                severity,
-                table_for(
-                    size,
-                    {
-                        224: (1.0, 0.3, 0.1, 2.0, 5.0, 20.0),
-                        32: (1.0, 0.3, 0.1, 1.5, 2.0, 2.5),
-                    },
-                ),
-            ),
-            shift=interpolate(
-                severity,
-                table_for(
-                    size,
-                    {
-                        224: (0.0, 0.0, 0.0, 0.0, 0.1, 0.2),
-                        32: (0.0, 0.0, 0.0, 0.0, 0.1, 0.2),
-                    },
-                ),
-            ),
+            factor=interpolate(severity, table_for(size, factors)), shift=interpolate(severity, table_for(size, shifts))
         )
 
     def is_identity(self) -> Any:

@@ -94,7 +94,11 @@ class Pixelate(Perturbation):
 
     @classmethod
     def at(cls, severity: Any, size: int = 224) -> "Pixelate":
-        """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px."""
+        """Severity 0..5 on the ImageNet-C scale for images of 224 px, or the CIFAR-10-C scale for 32 px.
+
+        The damage grows from one whole severity to the next. Between them it may fall for a while: boxes of whole
+        pixels meet the edges in an image better at some sizes than at others.
+        """
         return cls(
             fraction=interpolate(
                 severity,

@@ -9,9 +9,11 @@ from jaxtyping import Array, Float
 
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
+from sensijax.perturb.image._maps import Affine, Axes, frame_centre
 from sensijax.perturb.image._reduce import rounded
-from sensijax.perturb.image._resample import resample, scaled
 from sensijax.perturb.image._scale import table_for
+from sensijax.perturb.image._sign import sign
+from sensijax.perturb.image._warp import Step, Warp
 
 
 class Rotation(Perturbation):
@@ -43,15 +45,16 @@ class Rotation(Perturbation):
     def is_identity(self) -> Any:
         return self.degrees == 0
 
-    def apply(self, key: Array, x: Array) -> Array:
-        height, width, _ = x.shape
-        angle = _sign(key) * self.degrees * (math.pi / 180)
+    def warp(self, key: Array, height: int, width: int) -> Warp:
+        """The rotation drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
+        angle = sign(key) * self.degrees * (math.pi / 180)
         cos, sin = jnp.cos(angle), jnp.sin(angle)
-        rows = (jnp.arange(height, dtype=x.dtype) - (height - 1) / 2)[:, None]
-        columns = (jnp.arange(width, dtype=x.dtype) - (width - 1) / 2)[None, :]
-        down = rounded(cos * rows) - rounded(sin * columns) + (height - 1) / 2
-        across = rounded(sin * rows) + rounded(cos * columns) + (width - 1) / 2
-        return jnp.clip(resample(x, down, across), 0.0, 1.0)
+        matrix = jnp.stack([jnp.stack([cos, -sin]), jnp.stack([sin, cos])])
+        turn = Affine(matrix, matrix.T, origin=frame_centre(height, width), reads=frame_centre(height, width))
+        return Warp((Step(turn),), self.is_identity(), height, width)
+
+    def apply(self, key: Array, x: Array) -> Array:
+        return jnp.clip(self.warp(key, *x.shape[:2]).image(x), 0.0, 1.0)
 
 
 class Translation(Perturbation):
@@ -81,13 +84,16 @@ class Translation(Perturbation):
     def is_identity(self) -> Any:
         return self.fraction == 0
 
-    def apply(self, key: Array, x: Array) -> Array:
-        height, width, _ = x.shape
-        direction = jax.random.uniform(key, (), x.dtype) * (2 * math.pi)
+    def warp(self, key: Array, height: int, width: int) -> Warp:
+        """The shift drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
+        direction = jax.random.uniform(key, (), jnp.float32) * (2 * math.pi)
         distance = self.fraction * min(height, width)
-        rows = jnp.arange(height, dtype=x.dtype) - rounded(distance * jnp.sin(direction))
-        columns = jnp.arange(width, dtype=x.dtype) - rounded(distance * jnp.cos(direction))
-        return jnp.clip(resample(x, rows[:, None], columns[None, :]), 0.0, 1.0)
+        shift = rounded(distance * jnp.stack([jnp.sin(direction), jnp.cos(direction)]))
+        still = jnp.zeros((2,), jnp.float32)
+        return Warp((Step(Axes(scale=still + 1, origin=still, reads=-shift)),), self.is_identity(), height, width)
+
+    def apply(self, key: Array, x: Array) -> Array:
+        return jnp.clip(self.warp(key, *x.shape[:2]).image(x), 0.0, 1.0)
 
 
 class Scale(Perturbation):
@@ -116,11 +122,11 @@ class Scale(Perturbation):
     def is_identity(self) -> Any:
         return self.ratio == 1
 
+    def warp(self, key: Array, height: int, width: int) -> Warp:
+        """The scaling drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
+        step = jnp.where(sign(key) > 0, self.ratio, 1 / self.ratio)
+        middle = frame_centre(height, width)
+        return Warp((Step(Axes(jnp.stack([step, step]), middle, middle)),), self.is_identity(), height, width)
+
     def apply(self, key: Array, x: Array) -> Array:
-        step = jnp.where(_sign(key) > 0, self.ratio, 1 / self.ratio)
-        return jnp.clip(scaled(x, step), 0.0, 1.0)
-
-
-def _sign(key: Array) -> Array:
-    """Plus or minus one, with equal odds: float32."""
-    return jax.random.rademacher(key, (), jnp.float32)
+        return jnp.clip(self.warp(key, *x.shape[:2]).image(x), 0.0, 1.0)
