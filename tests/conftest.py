@@ -2,12 +2,13 @@
 
 import os
 import pathlib
+import re
 import tempfile
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
-import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -19,14 +20,19 @@ jax.config.update("jax_compilation_cache_dir", str(_CACHE / jax.__version__))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The slow tests come last: what breaks quickly is seen quickly.
-
-    What shares a fixture goes to one process: a file, or in a file of laws all that is asked of one operation.
-    """
+    """The slow tests come last: what breaks quickly is seen quickly."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
-    for item in items:
-        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        kinds = [p.__name__ for p in parameters if isinstance(p, type)]
-        item.add_marker(pytest.mark.xdist_group("-".join([item.path.name, *kinds])))
+
+
+class OneProcessForOneFixture(LoadScopeScheduling):
+    """A file goes to one process; in the file of laws, all that is asked of one operation does."""
+
+    def _split_scope(self, nodeid):
+        file, _, test = nodeid.partition("::")
+        operation = re.search(r"\[([A-Z]\w*)", test) if file.endswith("test_laws.py") else None
+        return f"{file}::{operation[1]}" if operation else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return OneProcessForOneFixture(config, log)

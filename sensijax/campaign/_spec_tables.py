@@ -47,6 +47,7 @@ class _IsolatedTable(_Table):
 class _PairsTable(_Table):
     kind: Literal["pairs"]
     at: Any
+    among: list[str] | None = None
 
 
 class _FactorialTable(_Table):

@@ -6,7 +6,7 @@ drops out of a scenario, so that the same computation never runs under two names
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -43,14 +43,17 @@ class Pairs:
     """Every stage alone, then every pair of stages at one setting, applied in the order of the stages.
 
     Attributes:
-      at: the setting of both members of a pair, on the scale of each stage; or one for each stage by name.
+      at: the setting of both members of a pair, on the scale of each stage; or one for each paired stage by name.
+      among: the stages that are paired; all of them if None.
     """
 
     at: At
+    among: tuple[str, ...] | None = None
 
     def scenarios(self, stages: Mapping[str, Sweep]) -> Iterable[Scenario]:
         yield from Isolated().scenarios(stages)
-        chosen = [Setting(name, value) for name, value in _settings(self.at, stages).items()]
+        paired = _paired(self.among, stages)
+        chosen = [Setting(name, value) for name, value in _settings(self.at, paired).items()]
         for setting in chosen:  # an interaction is measured against its two members alone
             yield Scenario((setting,))
         for pair in itertools.combinations(chosen, 2):
@@ -113,11 +116,12 @@ def isolated() -> Isolated:
     return Isolated()
 
 
-def pairs(at: At) -> Pairs:
+def pairs(at: At, among: Sequence[str] | None = None) -> Pairs:
     """Every stage alone, then every pair at one setting.
 
     Args:
-      at: the setting of both members of a pair (a severity), or one for each stage by name.
+      at: the setting of both members of a pair (a severity), or one for each paired stage by name.
+      among: the names of the stages that are paired; all of them unless given. K stages make K (K - 1) / 2 pairs.
 
     Example:
       >>> from sensijax.campaign import sweep
@@ -126,7 +130,7 @@ def pairs(at: At) -> Pairs:
       >>> [s.name for s in pairs(at=3).scenarios(stages)][-1]
       'noise@3+fog@3'
     """
-    return Pairs(at)
+    return Pairs(at, among if among is None or isinstance(among, str) else tuple(among))
 
 
 def full_factorial(limit: int = 100_000) -> FullFactorial:
@@ -137,6 +141,19 @@ def full_factorial(limit: int = 100_000) -> FullFactorial:
 def sample(n: int, seed: int = 0) -> Sample:
     """A quasi-random sample of the severity box: `n` (a power of two) scrambled Sobol' points."""
     return Sample(n, seed)
+
+
+def _paired(among: Sequence[str] | None, stages: Mapping[str, Sweep]) -> list[str]:
+    if among is None:
+        return list(stages)
+    if isinstance(among, str) or not all(isinstance(name, str) for name in among):
+        raise ArgumentError("among", repr(among), "a list of stages' names")
+    for name in among:
+        if name not in stages:
+            raise ArgumentError("among", f"{name!r}, which is no stage", did_you_mean(name, stages))
+    if len(set(among)) < 2:
+        raise ArgumentError("among", repr(list(among)), "at least two stages")
+    return [name for name in stages if name in among]
 
 
 def _settings(at: At, stages: Iterable[str]) -> dict[str, float]:

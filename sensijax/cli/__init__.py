@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         sub.add_argument("--no-report", action="store_true", help="leave out report.html")
 
     sub = command(
-        "demo", "Run a whole campaign on embedded real data: handwritten digits, a small CNN, 12 perturbations."
+        "demo", "Run a whole campaign on embedded real data: handwritten digits, a small CNN, 20 perturbations."
     )
     sub.add_argument("--out", default="sensijax-demo", metavar="DIR", help="the folder (default: sensijax-demo)")
     running(sub)

@@ -33,6 +33,19 @@ def test_pairs_are_every_pair_once_in_the_order_of_the_stages():
     assert names(design.pairs(at=1))[-1] == "fog@1+std@1"
 
 
+def test_pairs_among_some_stages_leave_the_others_alone():
+    found = names(design.pairs(at={"std": 0.5, "noise": 3}, among=["std", "noise"]))
+    assert found[:7] == names(design.isolated())
+    assert found[7:] == ["noise@3", "std@0.5", "noise@3+std@0.5"]
+
+
+@pytest.mark.parametrize("among", [["noise", "snow"], ["noise"], ["noise", "noise"], [], "noise", ["noise", 3]])
+def test_pairs_refuse_stages_that_cannot_be_paired(among):
+    with pytest.raises(ArgumentError) as caught:
+        names(design.pairs(at=1, among=among))
+    assert caught.value.argument == "among"
+
+
 @pytest.mark.parametrize(
     "at",
     [

@@ -453,7 +453,7 @@ BY_THEMSELVES = {
         "stage.noise.kind",
         "'fogg'; did you mean 'fog'? (or module:Class for your own)",
     ),
-    "kind empty": ('"gaussian_noise"', '""', 10, "stage.noise.kind", "''; known: brightness"),
+    "kind empty": ('"gaussian_noise"', '""', 10, "stage.noise.kind", "''; known: aperture_blur"),
     "kind number": ('"gaussian_noise"', "3", 10, "stage.noise.kind", "3; a string"),
     "own kind absent": ('"gaussian_noise"', '"model:Unsond"', 10, "stage.noise.kind", "did you mean 'Unsound'?"),
     "own kind no class": (
@@ -566,7 +566,7 @@ BY_THEMSELVES = {
             ('kind = "pairs"\nat = { nose = 3 }', 10, "design.at", "no setting for noise"),
             ('kind = "pairs"\nat = { noise = 3, fog = 3 }', 10, "design.at", "a setting for 'fog', which is no stage"),
             ('kind = "pairs"\nat = { noise = "3" }', 10, "design.at", "'3'; a number"),
-            ('kind = "pairs"\nat = 3\nn = 8', 11, "design.n", "an unknown key; known: at, kind"),
+            ('kind = "pairs"\nat = 3\nn = 8', 11, "design.n", "an unknown key; known: among, at, kind"),
             ('kind = "sample"', 8, "design.n", "missing; the number of points, a power of two"),
             ('kind = "sample"\nn = 6', 10, "design.n", "6; a power of two"),
             ('kind = "sample"\nn = 0', 10, "design.n", "0; a power of two"),

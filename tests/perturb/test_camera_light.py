@@ -61,7 +61,7 @@ def test_the_srgb_curve_is_the_standards_and_its_inverse():
 def test_the_srgb_curves_derivative_is_its_own_and_finite_at_black(curve, exact):
     places = np.array([1e-3, 2e-3, 0.01, 0.06, 0.5, 0.9])
     expected = (exact(places + 1e-6) - exact(places - 1e-6)) / 2e-6
-    slope = jax.vmap(jax.grad(curve))
+    slope = jax.jit(jax.vmap(jax.grad(curve)))
     np.testing.assert_allclose(slope(jnp.asarray(places, jnp.float32)), expected, rtol=2e-3)
     np.testing.assert_allclose(slope(jnp.zeros(1)), [exact(1e-9) / 1e-9], rtol=1e-5)
 
@@ -124,7 +124,7 @@ def test_low_light_without_electrons_is_an_underexposure():
 
 
 def test_the_planckian_locus_is_that_of_plancks_law():
-    x, y = jax.vmap(planckian)(jnp.asarray(GOLDEN["mired"], jnp.float32))
+    x, y = jax.jit(jax.vmap(planckian))(jnp.asarray(GOLDEN["mired"], jnp.float32))
     error = np.abs(np.stack([x, y], axis=-1) - GOLDEN["xy"]).max(axis=1)
     assert error.max() < 6e-4 and error[GOLDEN["mired"] <= 300].max() < 2e-4
 
@@ -171,13 +171,3 @@ def photograph(side):
 LIGHT = (image.Exposure, image.Gamma, image.Vignette, image.LowLight, image.WhiteBalance, image.Hue)
 SENSOR = (image.ISONoise, image.Demosaic, image.Banding, image.Posterize)
 FIELDS = (image.BlueNoise, image.PlasmaNoise, image.PerlinNoise, image.Sparkles)
-
-
-@pytest.mark.parametrize("op", (*LIGHT, *SENSOR, *FIELDS), ids=lambda op: op.__name__)
-def test_on_a_photograph_every_severity_does_more_damage(op):
-    x = photograph(32)
-    severities = jnp.arange(0, 5.5, 0.5)
-    program = jax.jit(jax.vmap(jax.vmap(lambda s, k: op.at(s, size=32)(k, x), (None, 0)), (0, None)))
-    damage = np.abs(np.asarray(program(severities, KEYS[:16])) - np.asarray(x)).mean(axis=(1, 2, 3, 4))
-    assert damage[0] == 0 and (np.diff(damage) > 0).all(), damage
-    assert 0.01 < damage[-1] < 0.35

@@ -15,6 +15,7 @@ from sensijax.perturb.image.sensor import demosaic
 
 KEYS = jax.random.split(jax.random.key(0), 400)
 X = jax.random.uniform(jax.random.key(1), (12, 9, 3))
+mosaic = jax.jit(demosaic)
 run = jax.jit(lambda op, key, x: op(key, x))
 many = jax.jit(jax.vmap(lambda op, key, x: op(key, x), in_axes=(None, 0, None)))
 
@@ -58,7 +59,7 @@ def test_iso_noise_has_the_derivative_of_its_gaussian_limit():
     x = jnp.full((8, 8, 1), 0.5)
     deviation = decode(run(op, KEYS[0], x)) - light
     slope = (encode(light + 1e-6) - encode(light - 1e-6)) / 2e-6
-    _, by_iso = jax.jvp(lambda i: image.ISONoise(i, op.full_well, op.read_noise)(KEYS[0], x), (op.iso,), (1.0,))
+    by_iso = jax.jit(jax.jacfwd(lambda i: image.ISONoise(i, op.full_well, op.read_noise)(KEYS[0], x)))(op.iso)
     # The spread is as the root of the speed: deviation / (2 iso), in linear light.
     np.testing.assert_allclose(by_iso, slope * deviation / (2 * iso), rtol=0.03, atol=1e-6)
 
@@ -74,12 +75,12 @@ def bilinear(linear, row, column):
     )
 
 
-@pytest.mark.parametrize("shape", [(12, 9, 3), (8, 8, 3), (11, 16, 3)], ids=str)
+@pytest.mark.parametrize("shape", [(12, 9, 3), (11, 16, 3)], ids=str)
 @pytest.mark.parametrize("row", [0, 1])
 @pytest.mark.parametrize("column", [0, 1])
 def test_demosaicing_is_the_published_kernels(shape, row, column):
     x = jax.random.uniform(KEYS[0], shape)
-    came = jax.jit(demosaic)(x, jnp.array([row == 0, column == 0]))
+    came = mosaic(x, jnp.array([row == 0, column == 0]))
     np.testing.assert_allclose(came, bilinear(np.asarray(x, float), row, column), atol=1e-6)
 
 
@@ -152,8 +153,12 @@ def test_posterized_bytes_are_pillows_bit_for_bit(bits):
 
 def test_posterizing_passes_derivatives_straight_through():
     x, levels = jnp.linspace(0.05, 0.95, 64).reshape(8, 8, 1), jnp.float32(5.0)
-    _, by_image = jax.jvp(lambda v: image.Posterize(levels)(KEYS[0], v), (x,), (jnp.ones_like(x),))
+    _, by_image = jax.jit(lambda v: jax.jvp(lambda v: image.Posterize(levels)(KEYS[0], v), (v,), (jnp.ones_like(v),)))(
+        x
+    )
     np.testing.assert_allclose(by_image, 1, rtol=1e-5)
-    out, by_levels = jax.jvp(lambda n: image.Posterize(n)(KEYS[0], x), (levels,), (jnp.float32(1.0),))
+    out, by_levels = jax.jit(lambda n: jax.jvp(lambda n: image.Posterize(n)(KEYS[0], x), (n,), (jnp.ones_like(n),)))(
+        levels
+    )
     # The error is a part of the step, 256 / levels.
     np.testing.assert_allclose(by_levels, (np.round(x * 255) / 255 - out) / levels, atol=1e-5)

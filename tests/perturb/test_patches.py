@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
-from sensijax_kernels.random import uniform
+from sensijax_kernels import random as kernels
 
 from sensijax.perturb import image
 
 KEYS = jax.random.split(jax.random.key(3), 400)
+uniform = jax.jit(kernels.uniform, static_argnums=1)
 many = jax.jit(jax.vmap(lambda op, key, x: op(key, x), in_axes=(None, 0, None)))
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import ndimage
-from sensijax_kernels.random import normal
+from sensijax_kernels import random as kernels
 from sklearn.datasets import load_sample_images
 
 from sensijax.perturb.image.snow import Snow, zoomed
@@ -29,6 +29,7 @@ PUBLISHED = {
     (32, 5): (0.3, 0.3, 1.25, 0.65, 14, 12, 0.8),
 }
 FIELDS = ("mean", "std", "zoom", "threshold", "radius", "sigma", "mix")
+normal = jax.jit(kernels.normal, static_argnums=1)
 run = jax.jit(lambda op, key, x: op(key, x))
 fall = jax.jit(lambda op, field, angle, x: op.fall(field, angle, x))
 

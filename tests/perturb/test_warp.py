@@ -46,7 +46,7 @@ RNG = np.random.default_rng(4)
 # Far enough from the border, which goes on beyond the frame and would show a blob as a streak or twice.
 CENTRES, POINTS, BOXES = inner_points(margin=10, seed=0), inner_points(margin=4, seed=1), inner_boxes()
 MORE_POINTS = RNG.uniform(-20, 100, (20, 2)).astype(np.float32)  # beyond the frame too
-MORE_BOXES = np.sort(RNG.uniform(-20, 100, (7, 2, 2)), axis=1).reshape(7, 4).astype(np.float32)
+MORE_BOXES = np.float32([[-12, 30, 20, 60], [85, 10, 95, 30]])  # the second lies beyond the frame
 LABELS = RNG.integers(0, 99, SHAPE).astype(np.int32)
 DISC = (Y - 0.45 * SHAPE[0]) ** 2 + (X - 0.55 * SHAPE[1]) ** 2 < 20.3**2
 TEXTURE = RNG.uniform(0, 1, SHAPE).astype(np.float32)
@@ -187,7 +187,8 @@ def test_the_identity_gives_annotations_back_bit_for_bit(op):
 def test_a_warp_is_what_apply_does_and_a_stack_is_the_loop(op):
     came = moved(op)
     severities, keys, x, points, boxes = draws()
-    np.testing.assert_array_equal(np.clip(came["image"], 0, 1), apply(op, severities, keys, x))
+    some = slice(0, ROWS, 30)
+    np.testing.assert_array_equal(np.clip(came["image"][some], 0, 1), apply(op, severities[some], keys[some], x[some]))
     for row in range(0, ROWS, 30):
         one = alone(op, severities[row], keys[row], x[row], points[row], boxes[row])
         for name in ("image", "disc", "labels"):

@@ -203,29 +203,31 @@ def _filtered(plane: Array, level: Array, size: int) -> Array:
 
 
 def _filtered_rows(plane: Array, level: Array, size: int) -> Array:
-    x = plane.reshape(plane.shape[0] // size, size, plane.shape[1])
+    lines = list(jnp.moveaxis(plane.reshape(plane.shape[0] // size, size, plane.shape[1]) - 128, 1, 0))
     limit = jnp.maximum(level, 1.0)
     busy = jnp.where(level >= 40, 2.0, jnp.where(level >= 15, 1.0, 0.0))
-    if len(x) > 1:
-        above, below = _soften(_lines(x[:-1], size - 4), _lines(x[1:], 0), level, 3 * limit + 4, busy, wide=True)
-        x = jax.lax.dynamic_update_slice(x, above, (0, size - 3, 0))
-        x = jax.lax.dynamic_update_slice(x, below, (1, 0, 0))
-    for edge in range(4, size, 4):
-        above, below = _soften(_lines(x, edge - 4), _lines(x, edge), level, 3 * limit, busy, wide=False)
-        x = jax.lax.dynamic_update_slice(x, jnp.concatenate([above, below], axis=1), (0, edge - 2, 0))
-    return x.reshape(plane.shape)
+    if len(lines[0]) > 1:
+        over, under = [line[:-1] for line in lines[-4:]], [line[1:] for line in lines[:4]]
+        above, below = _soften(over, under, level, 3 * limit + 4, busy, wide=True)
+        lines[-3:] = [jnp.concatenate([new, old[-1:]]) for new, old in zip(above, lines[-3:], strict=True)]
+        lines[:3] = [jnp.concatenate([old[:1], new]) for old, new in zip(lines[:3], below, strict=True)]
+    groups = jnp.stack(lines).reshape(size // 4, 4, *lines[0].shape)
 
+    def edge(over: Array, under: Array) -> tuple[Array, Array]:
+        above, below = _soften(list(over), list(under), level, 3 * limit, busy, wide=False)
+        return jnp.stack([*below, *under[2:]]), jnp.stack([*over[:2], *above])
 
-def _lines(x: Array, start: int) -> list[Array]:
-    return [x[:, k] - 128 for k in range(start, start + 4)]
+    last, done = jax.lax.scan(edge, groups[0], groups[1:])
+    lines = jnp.concatenate([done, last[None]]).reshape(size, *lines[0].shape)
+    return jnp.moveaxis(lines, 0, 1).reshape(plane.shape) + 128
 
 
 def _soften(
     above: list[Array], below: list[Array], level: Array, reach: Array, busy: Array, wide: bool
-) -> tuple[Array, Array]:
+) -> tuple[list[Array], list[Array]]:
     """RFC 6386, section 15.3, of the four lines above an edge and the four below, in -128..127.
 
-    Returns the lines that may change, as bytes: three on each side if `wide`, two if not.
+    Returns the lines that may change: three on each side if `wide`, two if not.
     """
     (p3, p2, p1, p0), (q0, q1, q2, q3) = above, below
     steps = [jnp.abs(a - b) for a, b in ((p3, p2), (p2, p1), (p1, p0), (q1, q0), (q2, q1), (q3, q2))]
@@ -246,8 +248,7 @@ def _soften(
         others = [jnp.where(sharp, 0.0, floor((down + 1) / 2))]
     lines = list(zip((p0, p1, p2), (q0, q1, q2), (first, *others), (second, *others), strict=False))
     changed = [(jnp.where(smooth, _signed(p + a), p), jnp.where(smooth, _signed(q - b), q)) for p, q, a, b in lines]
-    upper, lower = [p for p, _ in reversed(changed)], [q for _, q in changed]
-    return jnp.stack(upper, axis=1) + 128, jnp.stack(lower, axis=1) + 128
+    return [p for p, _ in reversed(changed)], [q for _, q in changed]
 
 
 def _signed(x: Array) -> Array:

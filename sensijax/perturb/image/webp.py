@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -79,7 +80,7 @@ class WEBP(Perturbation):
         red, green, blue = (_halved(c) for c in (red, green, blue))
         u = floor((28800 * blue - 9719 * red - 19081 * green + (128 * 65536 + 32768)) / 65536)
         v = floor((28800 * red - 24116 * green - 4684 * blue + (128 * 65536 + 32768)) / 65536)
-        u, v = (_doubled(_coded(_vp8.chroma, c, steps, 8))[:height, :width] for c in (u, v))
+        u, v = jax.vmap(lambda c: _doubled(_coded(_vp8.chroma, c, steps, 8))[:height, :width])(jnp.stack([u, v]))
         lit = _lit(luma)
         return (
             jnp.stack(
