@@ -130,7 +130,7 @@ def pairs(at: At, among: Sequence[str] | None = None) -> Pairs:
       >>> [s.name for s in pairs(at=3).scenarios(stages)][-1]
       'noise@3+fog@3'
     """
-    return Pairs(at, among if among is None or isinstance(among, str) else tuple(among))
+    return Pairs(at, None if among is None else tuple(among))
 
 
 def full_factorial(limit: int = 100_000) -> FullFactorial:
@@ -146,8 +146,6 @@ def sample(n: int, seed: int = 0) -> Sample:
 def _paired(among: Sequence[str] | None, stages: Mapping[str, Sweep]) -> list[str]:
     if among is None:
         return list(stages)
-    if isinstance(among, str) or not all(isinstance(name, str) for name in among):
-        raise ArgumentError("among", repr(among), "a list of stages' names")
     for name in among:
         if name not in stages:
             raise ArgumentError("among", f"{name!r}, which is no stage", did_you_mean(name, stages))
