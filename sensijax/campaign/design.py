@@ -148,7 +148,7 @@ def _paired(among: Sequence[str] | None, stages: Mapping[str, Sweep]) -> list[st
         return list(stages)
     for name in among:
         if name not in stages:
-            raise ArgumentError("among", f"{name!r}, which is no stage", did_you_mean(name, stages))
+            raise ArgumentError("among", f"{name!r}, which is no stage", did_you_mean(str(name), stages))
     if len(set(among)) < 2:
         raise ArgumentError("among", repr(list(among)), "at least two stages")
     return [name for name in stages if name in among]
