@@ -72,7 +72,7 @@ _HOME = {
         "map_variants",
     ),
 }
-_ROOMS = ("adapt", "campaign", "core", "data", "demo", "measure", "perturb", "report")
+_ROOMS = ("adapt", "attack", "campaign", "core", "data", "demo", "measure", "perturb", "report", "sensitivity")
 _WHERE = {name: room for room, names in _HOME.items() for name in names}
 
 __all__ = [*sorted(_WHERE), *_ROOMS]  # type: ignore[reportUnsupportedDunderAll]

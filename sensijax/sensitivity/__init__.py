@@ -1,0 +1,1 @@
+"""Sensitivity: exact derivatives, thresholds, response surfaces, and global sensitivity analysis."""
