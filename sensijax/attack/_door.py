@@ -1,0 +1,121 @@
+"""The door: what is attacked is checked, judged unperturbed, and given its keys."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from sensijax.attack._pursuit import Examples, Loop
+from sensijax.attack._victim import Victim
+from sensijax.core import chunks
+from sensijax.core.errors import ArgumentError
+from sensijax.core.keys import GENERATOR, words
+
+
+@dataclasses.dataclass(frozen=True)
+class Admitted:
+    """Examples that were looked at before the attack.
+
+    Attributes:
+      examples: all N of them.
+      ids: int64 `[N]`.
+      correct: bool `[N]` classified as their label.
+      finite: bool `[N]` whether their logits are.
+      index: `[M]` which ones are attacked: correct, with finite logits.
+      logits: float32 `[M, K]` of those.
+    """
+
+    examples: Examples
+    ids: np.ndarray
+    correct: np.ndarray
+    finite: np.ndarray
+    index: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def attacked(self) -> Examples:
+        return self.examples.take(self.index)
+
+
+def admit(victim: Victim, key: Array, x: Any, y: Any, ids: Any, box: tuple[float, float], loop: Loop) -> Admitted:
+    """Checks examples and judges them unperturbed. Arguments and errors: see `Attack.__call__`."""
+    x, y = np.asarray(x), np.asarray(y)
+    if x.dtype != np.float32:
+        raise ArgumentError("x", f"dtype {x.dtype}", "float32 inputs")
+    if x.ndim < 2 or not len(x):
+        raise ArgumentError("x", f"shape {list(x.shape)}", "at least one example: [N, ...]")
+    outside = ~((x >= box[0]) & (x <= box[1]))  # NaN too
+    if outside.any():
+        worst = x[outside][0]
+        raise ArgumentError(
+            "x",
+            f"{int(outside.reshape(len(x), -1).any(axis=1).sum())} examples with values such as {worst:g}",
+            f"values in the box [{box[0]:g}, {box[1]:g}]",
+        )
+    if y.shape != (len(x),) or not np.issubdtype(y.dtype, np.integer):
+        raise ArgumentError("y", f"{y.dtype}{list(y.shape)}", f"{len(x)} integer labels")
+    ids = np.arange(len(x)) if ids is None else np.asarray(ids)
+    if ids.shape != (len(x),) or len(np.unique(ids)) != len(ids):
+        raise ArgumentError("ids", f"shape {list(ids.shape)}", f"{len(x)} distinct integers")
+    if jax.random.key_impl(key) != GENERATOR:
+        key = jax.random.wrap_key_data(jax.random.bits(key, (2,), jnp.uint32), impl=GENERATOR)
+    keys = np.asarray(_example_keys(jax.random.key_data(key), jnp.asarray(words(ids, "ids"))))
+    logits = clean_logits(victim, x, keys, loop)
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ArgumentError("model", f"outputs [B, {', '.join(map(str, logits.shape[1:]))}]", "logits [B, K], K >= 2")
+    if y.min() < 0 or y.max() >= logits.shape[1]:
+        raise ArgumentError("y", f"labels from {y.min()} to {y.max()}", f"in [0, {logits.shape[1]})")
+    finite = np.isfinite(logits).all(axis=1)
+    correct = finite & (logits.argmax(axis=1) == y)
+    index = np.flatnonzero(correct)
+    return Admitted(Examples(x, y.astype(np.int32), keys), ids.astype(np.int64), correct, finite, index, logits[index])
+
+
+def clean_logits(victim: Victim, x: np.ndarray, keys: np.ndarray, loop: Loop) -> np.ndarray:
+    """Logits `[N, K]` of unperturbed inputs, in batches of the loop's width."""
+    parts = [
+        np.asarray(_logits(victim, jnp.asarray(x[c.rows]), jnp.asarray(keys[c.rows])))[: c.valid]
+        for c in chunks(len(x), loop.width)
+    ]
+    return np.concatenate(parts)
+
+
+def check_budget(attack: Any, shape: tuple[int, ...]) -> None:
+    """Refuses a budget that is none: not finite, 0 or less, or beyond the diameter of the box.
+
+    Args:
+      attack: with a known `eps`, a number or one an example.
+      shape: of one example.
+
+    Raises:
+      ArgumentError: naming `box` or `eps`.
+    """
+    low, high = attack.box
+    if not low < high:
+        raise ArgumentError("box", f"{attack.box}", "(low, high) with low < high")
+    most = attack.norm.diameter(shape, low, high)
+    eps = np.asarray(attack.eps, np.float64)
+    wrong = eps[~((eps > 0) & (eps <= most * (1 + 1e-6)))]
+    if wrong.size:
+        raise ArgumentError(
+            "eps",
+            f"{wrong.ravel()[0]:g}",
+            f"a budget in (0, {most:g}], in the {attack.norm} norm: a larger one reaches every input of the box",
+        )
+
+
+@jax.jit
+def _logits(victim: Victim, x: Array, keys: Array) -> Array:
+    return victim.logits(x, jax.random.wrap_key_data(keys, impl=GENERATOR))
+
+
+@jax.jit
+def _example_keys(key: Array, ids: Array) -> Array:
+    def one(example: Array) -> Array:
+        folded = jax.random.fold_in(jax.random.wrap_key_data(key, impl=GENERATOR), example[0])
+        return jax.random.key_data(jax.random.fold_in(folded, example[1]))
+
+    return jax.vmap(one)(ids)
