@@ -68,7 +68,7 @@ def admit(victim: Victim, key: Array, x: Any, y: Any, ids: Any, box: tuple[float
         raise ArgumentError("model", f"outputs [B, {', '.join(map(str, logits.shape[1:]))}]", "logits [B, K], K >= 2")
     if y.min() < 0 or y.max() >= logits.shape[1]:
         raise ArgumentError("y", f"labels from {y.min()} to {y.max()}", f"in [0, {logits.shape[1]})")
-    finite = np.isfinite(logits).all(axis=1)
+    finite = np.asarray(np.isfinite(logits).all(axis=1))
     correct = finite & (logits.argmax(axis=1) == y)
     index = np.flatnonzero(correct)
     return Admitted(Examples(x, y.astype(np.int32), keys), ids.astype(np.int64), correct, finite, index, logits[index])

@@ -34,6 +34,7 @@ class PGD(Attack):
       ICLR 2018.
 
     Example:
+      >>> import jax, jax.numpy as jnp
       >>> from sensijax.core import Model
       >>> model = Model(lambda w, x: x @ w, jnp.array([[1.0, -1.0], [-1.0, 1.0]]), name="linear")
       >>> x, y = np.array([[0.6, 0.4], [0.9, 0.1]], np.float32), np.array([0, 0])
