@@ -130,6 +130,8 @@ def pairs(at: At, among: Sequence[str] | None = None) -> Pairs:
       >>> [s.name for s in pairs(at=3).scenarios(stages)][-1]
       'noise@3+fog@3'
     """
+    if isinstance(among, str):
+        raise ArgumentError("among", repr(among), "a list of stages' names")
     return Pairs(at, None if among is None else tuple(among))
 
 

@@ -41,9 +41,8 @@ def bounds_of(name):
 @functools.cache
 def found(name):
     """One operation under one metric: the bounded perturbation, its images and severities, computed as one batch."""
-    made = image.bounded(OPS[name], metric=name, size=32, **bounds_of(name)) if name != "linf" else image.bounded(
-        OPS[name], metric=name, **bounds_of(name)
-    )  # fmt: skip
+    options = {} if name == "linf" else {"size": 32}  # contrast of the 32 px scale stays within the bound
+    made = image.bounded(OPS[name], metric=name, **bounds_of(name), **options)
     program = jax.jit(jax.vmap(made.strongest))
     return made, program, *map(np.asarray, program(KEYS, X))
 

@@ -15,6 +15,7 @@ from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
 from sensijax.perturb.image._reduce import rounded
 from sensijax.perturb.image._scale import table_for
+from sensijax.perturb.image._sine import sine
 from sensijax.perturb.image.weather import plasma
 
 # Of each octave of frequency from the highest down: what makes the amplitude proportional to the frequency.
@@ -197,13 +198,13 @@ def gradient_noise(key: Array, cell: int, height: int, width: int) -> Float[Arra
       float32 `[H, W]`.
     """
     down, across = -(-height // cell), -(-width // cell)
-    angle = (2 * math.pi) * uniform(key, (down + 1, across + 1))
+    turns = uniform(key, (down + 1, across + 1))
     t = np.arange(cell, dtype=np.float32) / np.float32(cell)
     fade = ((6 * t - 15) * t + 10) * t**3
     near = ((1 - fade, t), (fade, t - 1))
     # Loops of two trips are borders that XLA does not fuse across: else it would compute a sine for every pixel.
     # A unit gradient reaches sqrt(1 / 2) in the middle of a cell.
-    gradient = jax.lax.map(lambda p: math.sqrt(2) * jnp.sin(angle + p), jnp.array([0.0, math.pi / 2], jnp.float32))
+    gradient = jax.lax.map(lambda quarter: math.sqrt(2) * sine(turns + quarter), jnp.array([0.0, 0.25], jnp.float32))
 
     # Along the lattice's rows first, where there is little to compute; then each row fades into the next.
     def along(component: Array) -> Array:

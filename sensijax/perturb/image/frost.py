@@ -14,6 +14,7 @@ from sensijax.perturb.image._image import IMAGE
 from sensijax.perturb.image._luma import luma
 from sensijax.perturb.image._reduce import rounded
 from sensijax.perturb.image._scale import table_for
+from sensijax.perturb.image._sine import sine
 
 # Mean and standard deviation of red, green and blue in windows of 224 px: averages over 100 windows of each of the five
 # photographs that the published code draws from (frost1 to frost5; the third is the second once more).
@@ -163,8 +164,7 @@ def _crystals(key: Array, under: Float[Array, "H W"], side: int, barbs: float, w
     height, width = under.shape
     rows, columns = math.ceil(height / side), math.ceil(width / side)
     row, column, turn, length, light, phase = uniform(key, (6, rows + 2, columns + 2))
-    turn = turn * (2 * math.pi)
-    cos, sin = jnp.cos(turn), jnp.sin(turn)
+    cos, sin = sine(turn + 0.25), sine(turn)
     shrink = 1 / (0.55 + 0.45 * length)  # a crystal reaches that length to both sides of its seed
     seeds = jnp.stack([row, column, cos, sin, shrink * cos, shrink * sin, 2 * light - 1.2, phase])
     places = _places(side)

@@ -15,6 +15,7 @@ from sensijax.perturb.image._maps import Map, Places, frame_centre, newton
 from sensijax.perturb.image._reduce import rounded
 from sensijax.perturb.image._scale import table_for
 from sensijax.perturb.image._sign import sign
+from sensijax.perturb.image._sine import sine
 from sensijax.perturb.image._warp import Step, Warp
 
 # How many waves make up a water surface.
@@ -165,19 +166,8 @@ class _Rows(Map):
         return rows, columns - self._shift(rows)
 
     def _shift(self, rows: Array) -> Array:
-        wave = _sine(rounded(self.frequency * rows) + self.phase)
+        wave = sine(rounded(self.frequency * rows) + self.phase)
         return rounded(self.slope * (rows - self.centre)) + rounded(self.amplitude * wave)
-
-
-def _sine(turns: Array) -> Array:
-    """`sin(2 pi turns)`, to 4e-6: the same bits for every row, which a compiler's own sine does not promise."""
-    part = turns - jnp.floor(turns + 0.5)
-    x = rounded((2 * math.pi) * jnp.where(jnp.abs(part) > 0.25, jnp.copysign(0.5, part) - part, part))
-    square = rounded(x * x)
-    series = jnp.ones_like(x)
-    for n in (72, 42, 20, 6):  # 1 - x^2 / (2 3) (1 - x^2 / (4 5) (1 - ...))
-        series = 1 - rounded(rounded(square * (1 / n)) * series)
-    return rounded(x * series)
 
 
 class CausticRefraction(Perturbation):
@@ -217,13 +207,13 @@ class CausticRefraction(Perturbation):
     def warp(self, key: Array, height: int, width: int) -> Warp:
         """The water drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
         angle, length, phase = jax.random.uniform(key, (3, _WAVES), jnp.float32)
-        direction = jnp.stack([jnp.sin(2 * math.pi * angle), jnp.cos(2 * math.pi * angle)])
+        direction = jnp.stack([sine(angle), sine(angle + 0.25)])
         side = min(height, width)
-        number = jnp.exp2(2 * length - 1) * (2 * math.pi / side / self.wavelength)
+        number = jnp.exp2(2 * length - 1) * (1 / (side * self.wavelength))
         water = _Waves(
             waves=rounded(direction * number[None]),
             push=rounded(direction * (self.amplitude * (side * math.sqrt(2 / _WAVES)))),
-            phase=2 * math.pi * phase,
+            phase=phase,
         )
         return Warp((Step(water),), self.is_identity(), height, width)
 
@@ -233,12 +223,12 @@ class CausticRefraction(Perturbation):
 
 @struct
 class _Waves(Map):
-    """Adds the sum of `push sin(waves . place + phase)` over all waves.
+    """Adds the sum of `push sin(2 pi (waves . place + phase))` over all waves.
 
     Attributes:
-      waves: wave vectors (row, column), radians a px.
+      waves: wave vectors (row, column), turns a px.
       push: displacement (row, column) of each, px.
-      phase: radians.
+      phase: turns.
     """
 
     waves: Float[Array, "2 K"]
@@ -249,7 +239,7 @@ class _Waves(Map):
         # Each wave by its values along rows and along columns: few sines for a whole image.
         along = rounded(_each(self.waves[0], rows) * rows[None]) + _each(self.phase, rows)
         across = rounded(_each(self.waves[1], columns) * columns[None])
-        factors = jnp.sin(along), jnp.cos(along), jnp.sin(across), jnp.cos(across)
+        factors = tuple(sine(turns + quarter) for turns in (along, across) for quarter in (0.0, 0.25))
 
         def add(total: Places, wave: tuple[Array, ...]) -> tuple[Places, None]:
             push, sine, cosine, other_sine, other_cosine = wave

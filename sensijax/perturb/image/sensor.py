@@ -1,6 +1,5 @@
 """The sensor: electrons, a mosaic of colour filters, and rows that are read out one after another."""
 
-import math
 from typing import Any, ClassVar
 
 import jax
@@ -16,6 +15,7 @@ from sensijax.perturb.image._image import IMAGE
 from sensijax.perturb.image._pointwise import pointwise
 from sensijax.perturb.image._reduce import rounded
 from sensijax.perturb.image._scale import table_for
+from sensijax.perturb.image._sine import sine
 from sensijax.perturb.image._srgb import encoded, in_linear_light, to_linear
 
 
@@ -200,7 +200,7 @@ class Banding(Perturbation):
         lamp, rows = jax.random.split(key)
         drawn = jax.random.uniform(lamp, (2,), jnp.float32)
         turns = rounded((1 + 4 * drawn[0]) * (np.arange(height) / height).astype(np.float32)) + drawn[1]
-        wave = jnp.sin(rounded((2 * math.pi) * (turns - jnp.floor(turns))))
+        wave = sine(turns)
         gain = 1 + rounded(self.flicker * wave)
         n = normal(rows, (height + 1,))
         scale = self.row_noise * jax.lax.rsqrt(1 + rounded(self.carry * self.carry))
