@@ -98,7 +98,9 @@ class Perturbation:
         out = self.apply(key, x)
         if jnp.shape(out) != jnp.shape(x) or out.dtype != x.dtype:
             raise TypeError(f"{type(self).__name__} turned {x.dtype}{list(x.shape)} into {out.dtype}{list(out.shape)}")
-        return jnp.where(self.is_identity(), x, out)
+        # Flat, because a CPU computes an array whose last axis is 3 channels one value at a time.
+        flat = (-1,) if x.ndim < 3 else (*x.shape[:-2], -1)
+        return jnp.where(self.is_identity(), x.reshape(flat), out.reshape(flat)).reshape(x.shape)
 
     def __rshift__(self, then: "Perturbation") -> "Perturbation":
         """`a >> b`: first `a`, then `b`."""

@@ -77,7 +77,7 @@ def test_the_cosine_transforms_are_each_others_inverse_and_orthonormal():
 def test_pixelate_is_pillows_bit_for_bit(shape):
     pixels = scene(shape)
     height, width, _ = shape
-    for fraction in (0.95, 0.9, 0.85, 0.75, 0.65, 0.6, 0.5, 0.4, 0.3, 0.25):
+    for fraction in (0.95, 0.9, 0.85, 0.75, 0.65, 0.6, 0.5, 0.4, 0.3, 0.25, 0.13):  # the last has boxes beyond 5 px
         small = pillow(pixels).resize((int(width * fraction), int(height * fraction)), Image.Resampling.BOX)
         expected = np.asarray(small.resize((width, height), Image.Resampling.BOX)).reshape(shape)
         came = np.asarray(pixelate(jnp.float32(fraction), unit(pixels))) * 255

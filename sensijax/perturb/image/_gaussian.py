@@ -5,7 +5,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from sensijax.perturb.image._reduce import ordered_sum
-from sensijax.perturb.image._window import gaussian_weights, weigh_symmetric
+from sensijax.perturb.image._wall import walled
+from sensijax.perturb.image._window import gaussian_weights, taller, weigh_symmetric, wider
 
 
 def gaussian(x: Float[Array, "H W C"], sigma: Float[Array, ""], radius: int) -> Float[Array, "H W C"]:
@@ -22,6 +23,6 @@ def gaussian(x: Float[Array, "H W C"], sigma: Float[Array, ""], radius: int) -> 
     taps = np.arange(radius + 1, dtype=np.float32)
     weights = jnp.where(taps <= jnp.floor(4 * sigma + 0.5), gaussian_weights(sigma, taps), 0.0)
     weights = weights * (1 / (2 * ordered_sum(weights) - weights[0]))
-    for axis in (0, 1):
-        x = weigh_symmetric(x, weights, axis, mode="edge")
-    return x
+    margins = (radius, radius)
+    across = walled(weigh_symmetric(wider(x, margins, "edge"), weights, 1, step=x.shape[2]), x)
+    return walled(weigh_symmetric(taller(across, margins, "edge"), weights, 0), x).reshape(x.shape)

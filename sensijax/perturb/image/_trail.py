@@ -1,12 +1,12 @@
 """The fading trail that movement leaves: ImageMagick's motion blur, at an angle that may be traced."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from sensijax.perturb.image._reduce import ordered_sum, rounded
-from sensijax.perturb.image._window import gaussian_weights
+from sensijax.perturb.image._wall import walled
+from sensijax.perturb.image._window import gaussian_weights, taller, wider, window
 
 
 def fading_weights(radius: Float[Array, ""], sigma: Float[Array, ""], reach: int) -> Float[Array, "T"]:
@@ -48,13 +48,11 @@ def trail(
     taps = np.arange(len(weights), dtype=np.float32)
     down = jnp.ceil(rounded(taps * jnp.sin(angle)) - 0.5).astype(jnp.int32)
     right = jnp.ceil(rounded(taps * jnp.cos(angle)) - 0.5).astype(jnp.int32)
-    above, left = margins[0][0], margins[1][0]
-    padded = jnp.pad(x, (*margins, (0, 0)), mode="edge")
-
-    def add(total: Array, tap: tuple[Array, Array, Array]) -> tuple[Array, None]:
-        weight, down, right = tap
-        read = jax.lax.dynamic_slice(padded, (above + down, left + right, 0), x.shape)
-        return total + rounded(weight * read), None
-
-    # A loop, lest a compiler computes what made `x` anew for every tap.
-    return jax.lax.scan(add, jnp.zeros_like(x), (weights, down, right))[0]
+    height, width, channels = x.shape
+    padded = taller(wider(x, margins[1], "edge"), margins[0], "edge")
+    starts = jnp.concatenate([margins[0][0] + down, (margins[1][0] + right) * channels])
+    total = jnp.zeros((height, width * channels), x.dtype)
+    for tap in range(len(weights)):
+        read = window(padded, (starts[tap], starts[len(weights) + tap]), (height, width * channels))
+        total = total + weights[tap] * read
+    return walled(total, weights).reshape(x.shape)

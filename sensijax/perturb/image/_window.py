@@ -4,6 +4,8 @@ A convolution's or a product's algorithm, and so its last bit, is chosen by the 
 shifted images are elementwise, the same for every row.
 """
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,27 +26,42 @@ def shifted(x: Array, axis: int, start: int, length: int) -> Array:
     return jax.lax.slice_in_dim(x, start, start + length, axis=axis)
 
 
-def weigh_symmetric(x: Float[Array, "H W C"], weights: Float[Array, "R"], axis: int, mode: str | None = None) -> Array:
-    """A symmetric filter along one axis: `weights[0] x[i] + sum_k weights[k] (x[i - k] + x[i + k])`.
+def window(x: Float[Array, "N M"], start: tuple[Array | int, Array | int], shape: tuple[int, int]) -> Array:
+    """The part of an array from a traced place on.
+
+    Take it anew for every use: a CPU's compiler computes a shared slice in a function of its own, which loads `start`
+    again for every value, and then goes through them one by one (ten times as slow).
+    """
+    return jax.lax.dynamic_slice(x, start, shape)
+
+
+def taller(x: Float[Array, "N M"], margins: tuple[int, int], mode: Literal["edge", "reflect"]) -> Float[Array, "K M"]:
+    """An array with rows added above and below, as `jnp.pad` does."""
+    return jnp.pad(x, (margins, (0, 0)), mode=mode)
+
+
+def wider(x: Float[Array, "H W C"], margins: tuple[int, int], mode: Literal["edge", "reflect"]) -> Float[Array, "H N"]:
+    """An image with columns added on the left and the right, as `jnp.pad` does, in the form `[H, W * C]`."""
+    return jnp.pad(x, ((0, 0), margins, (0, 0)), mode=mode).reshape(len(x), -1)
+
+
+def weigh_symmetric(x: Float[Array, "N M"], weights: Float[Array, "R"], axis: int, step: int = 1) -> Array:
+    """A symmetric filter along one axis: `weights[0] x[i] + sum_k weights[k] (x[i - k step] + x[i + k step])`.
 
     Args:
-      x: float32 `[H, W, C]`.
+      x: float32 `[N, M]`, with the border that the filter needs. An image as `[H, W * C]`, with steps of C along W: a
+        last axis of 3 keeps a CPU from computing several values at once.
       weights: float32 `[R]`, of the taps 0..R-1.
       axis: 0 or 1.
-      mode: how the border is continued, as in `jnp.pad`; None keeps only where the filter lies inside the frame.
+      step: from one tap to the next.
 
     Returns:
-      float32 `[H, W, C]`; without a mode shorter by `2 (R - 1)` along the axis.
+      float32, where the filter lies inside the frame: shorter by `2 (R - 1) step` along the axis.
     """
-    reach = len(weights) - 1
-    if mode is not None:
-        x = jnp.pad(x, [(reach, reach) if a == axis else (0, 0) for a in range(3)], mode=mode)
-    # As [H, W * C], with steps of C along W: a last axis of 3 keeps a CPU from computing several values at once.
-    height, width, channels = x.shape
-    x, step = x.reshape(height, width * channels), (1, channels)[axis]
-    length = x.shape[axis] - 2 * reach * step
-    total = weights[0] * shifted(x, axis, reach * step, length)
-    for k in range(1, reach + 1):
-        pair = shifted(x, axis, (reach - k) * step, length) + shifted(x, axis, (reach + k) * step, length)
+    reach = (len(weights) - 1) * step
+    length = x.shape[axis] - 2 * reach
+    total = weights[0] * shifted(x, axis, reach, length)
+    for k in range(1, len(weights)):
+        pair = shifted(x, axis, reach - k * step, length) + shifted(x, axis, reach + k * step, length)
         total = total + weights[k] * pair
-    return total.reshape(-1, width if axis == 0 else width - 2 * reach, channels)
+    return total

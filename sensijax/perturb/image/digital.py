@@ -1,17 +1,15 @@
 """Digital handling: what storing and sending an image costs it."""
 
-import functools
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image import _jpeg
+from sensijax.perturb.image._boxes import box_means
 from sensijax.perturb.image._image import IMAGE
 from sensijax.perturb.image._scale import table_for
-from sensijax.perturb.image._straight_through import bytes_of, straight_through
+from sensijax.perturb.image._straight_through import bytes_of
 
 
 class JPEG(Perturbation):
@@ -116,39 +114,4 @@ class Pixelate(Perturbation):
         return self.fraction == 1
 
     def apply(self, key: Array, x: Array) -> Array:
-        pixels = bytes_of(x)
-        for axis in (1, 0):
-            pixels = _boxes(pixels, self.fraction, axis)
-        return pixels / 255
-
-
-def _boxes(pixels: Array, fraction: Array, axis: int) -> Array:
-    """Along one axis: each pixel becomes the byte that is the mean of its box."""
-    side = pixels.shape[axis]
-    count = jnp.clip(jnp.floor(fraction * side), 1, side).astype(jnp.int32)
-    start, end = jnp.asarray(_borders(side))[count].astype(jnp.int32)
-    # Sums of bytes are whole numbers below 2**24: exact in float32, in any order.
-    margin = [(1, 0) if a == axis else (0, 0) for a in range(3)]
-    sums = jnp.pad(jnp.cumsum(pixels, axis), margin)
-    total = jnp.take(sums, end, axis, mode="clip") - jnp.take(sums, start, axis, mode="clip")
-    lengths = (end - start).reshape([side if a == axis else 1 for a in range(3)])
-    # Pillow's fixed point: weights in units of 2**-22, rounded half up.
-    weight = (2 * 2**22 + lengths) // (2 * lengths)
-    mean = (total.astype(jnp.int32) * weight + 2**21) >> 22
-    return straight_through(mean.astype(pixels.dtype), total / lengths.astype(pixels.dtype))
-
-
-@functools.lru_cache(maxsize=16)
-def _borders(side: int) -> np.ndarray:
-    """Where the box begins and ends that a pixel lands in, for every number of boxes: int16 `[number, 2, pixel]`.
-
-    In Pillow's own double precision: where a border falls on a pixel's centre, its rounding decides who gets the pixel.
-    """
-    counts = np.arange(1, side + 1)[:, None]
-    boxes, scale = np.arange(side), side / counts
-    centre, support = (boxes + 0.5) * scale, 0.5 * scale
-    start, end = ((centre + s * support + 0.5).astype(int).clip(0, side) for s in (-1, 1))
-    end -= (end - 1 - centre + 0.5) * (1 / scale) > 0.5
-    box = ((np.arange(side) + 0.5) * (counts / side)).astype(int)
-    borders = np.stack([np.take_along_axis(b, box, axis=1) for b in (start, end)], axis=1)
-    return np.concatenate([borders[:1], borders]).astype(np.int16)
+        return box_means(x, self.fraction) / 255

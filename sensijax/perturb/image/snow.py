@@ -16,6 +16,7 @@ from sensijax.perturb.image._reduce import rounded
 from sensijax.perturb.image._scale import table_for
 from sensijax.perturb.image._straight_through import straight_through
 from sensijax.perturb.image._trail import fading_weights, trail
+from sensijax.perturb.image._wall import walled
 
 # mean, std, zoom, threshold, radius, sigma, mix at severities 0..5. At severity 0 the threshold lies 5.5 standard
 # deviations above the mean, beyond the largest normal number there is (5.22): no flake falls.
@@ -146,12 +147,11 @@ class Snow(Perturbation):
         weights = fading_weights(self.radius, self.sigma, self.reach)
         aside = math.ceil(2 * self.reach * math.sin(math.pi / 4))
         flakes = trail(flakes[..., None], weights, angle, ((2 * self.reach, 0), (aside, aside)))[..., 0]
-        flakes = _stored(flakes)
-        flakes = flakes + jnp.flip(flakes, axis=(0, 1))
-        channels = [x[..., c] for c in range(x.shape[2])]
-        paler = rounded(1.5 * luma(x)) + 0.5
-        mixed = [rounded(self.mix * c) + rounded((1 - self.mix) * jnp.maximum(c, paler)) for c in channels]
-        return jnp.stack([jnp.clip(c + flakes, 0.0, 1.0) for c in mixed], axis=-1)
+        flakes = walled(_stored(flakes), weights)
+        flakes = walled(flakes + jnp.flip(flakes, axis=(0, 1)), weights)[..., None]
+        paler = walled(rounded(1.5 * luma(x)) + 0.5, weights)[..., None]
+        mixed = rounded(self.mix * x) + rounded((1 - self.mix) * jnp.maximum(x, paler))
+        return jnp.clip(mixed + flakes, 0.0, 1.0)
 
 
 def zoomed(field: Float[Array, "H W"], zoom: Float[Array, ""]) -> Float[Array, "H W"]:
