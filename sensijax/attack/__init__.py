@@ -2,6 +2,8 @@
 
 from sensijax.attack import losses as losses
 from sensijax.attack._attack import Attack as Attack
+from sensijax.attack._flag import SEVERITIES as SEVERITIES
+from sensijax.attack._flag import Flag as Flag
 from sensijax.attack._goal import Goal as Goal
 from sensijax.attack._goal import Trace as Trace
 from sensijax.attack._goal import fools as fools
@@ -12,6 +14,19 @@ from sensijax.attack._norm import linf as linf
 from sensijax.attack._pursuit import Loop as Loop
 from sensijax.attack._result import STATUSES as STATUSES
 from sensijax.attack._result import AttackResult as AttackResult
+from sensijax.attack._setting import Setting as Setting
+from sensijax.attack._victim import RandomModel as RandomModel
 from sensijax.attack._victim import Victim as Victim
+from sensijax.attack.archive import Findings as Findings
+from sensijax.attack.archive import is_archive as is_archive
+from sensijax.attack.archive import load as load
+from sensijax.attack.archive import verify as verify
+from sensijax.attack.carlini_wagner import CarliniWagner as CarliniWagner
+from sensijax.attack.ddn import DDN as DDN
+from sensijax.attack.deepfool import DeepFool as DeepFool
+from sensijax.attack.elastic_net import EAD as EAD
+from sensijax.attack.fmn import FMN as FMN
+from sensijax.attack.momentum import MIM as MIM
 from sensijax.attack.pgd import FGSM as FGSM
 from sensijax.attack.pgd import PGD as PGD
+from sensijax.attack.targeted import TargetedPGD as TargetedPGD

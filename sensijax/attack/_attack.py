@@ -14,6 +14,7 @@ from sensijax.attack._goal import Goal, Trace
 from sensijax.attack._norm import as_norm, choose, linf
 from sensijax.attack._pursuit import Examples, Loop, Pursued, pursue
 from sensijax.attack._result import AttackResult, gather
+from sensijax.attack._setting import Setting
 from sensijax.attack._victim import Victim
 from sensijax.core import Model
 from sensijax.core.struct import static, struct
@@ -40,6 +41,7 @@ class Attack:
       minimal: True if the attack looks for the nearest adversarial example: a row goes on after the first one, and of
         several attempts the nearest counts. False: the first one ends the row.
       deterministic: True if no random number is drawn.
+      carries: fields of the state that are handed back for every example beside `found`, numbers `[B, ...]`.
     """
 
     eps: Any
@@ -50,6 +52,7 @@ class Attack:
     backwards: ClassVar[int] = 1
     minimal: ClassVar[bool] = False
     deterministic: ClassVar[bool] = False
+    carries: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -121,10 +124,11 @@ class Attack:
         return self.clip(goal.x + self.norm.project(x - goal.x, self.eps))
 
     def noted(self, goal: Goal, state: S, fooled: Bool[Array, "B"], strength: Float[Array, "B"]) -> S:
-        """The state that remembers `state.x`, if it is the first adversarial example (`minimal`: the nearest), or
-        while there is none, the strongest attempt. NaN is never the strongest."""
+        """The state that remembers `state.x`, if it is the first adversarial example (`minimal`: the nearest, within
+        the budget), or while there is none, the strongest attempt. NaN is never the strongest."""
         distance = self.norm.size(state.x - goal.x)
-        better = fooled & (distance < state.distance) if self.minimal else fooled & ~state.broken
+        nearer = (distance < state.distance) & (distance <= self.eps)
+        better = fooled & nearer if self.minimal else fooled & ~state.broken
         stronger = ~state.broken & ~fooled & (strength > state.strength)
         return dataclasses.replace(
             state,
@@ -162,8 +166,9 @@ class Attack:
         victim = Victim.of(model)
         check_budget(self, np.shape(x)[1:])
         admitted = admit(victim, key, x, y, ids, self.box, loop)
-        pursued = self.carry_out(victim, admitted.attacked, admitted.logits, loop)
-        return gather(tuple(name for name, _ in self.parts()), admitted, pursued)
+        pursued = rows_of(self, admitted.index).carry_out(victim, admitted.attacked, admitted.logits, loop)
+        names = tuple(name for name, _ in self.parts())
+        return gather(names, admitted, pursued, setting=Setting.of(self, key, model))
 
     def carry_out(
         self,
