@@ -25,11 +25,16 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
 
+ALONE = ("test_examples.py", "test_kill.py", "test_process.py", "test_readme.py")  # these share nothing within a file
+
+
 class OneProcessForOneFixture(LoadScopeScheduling):
-    """A file goes to one process; in the file of laws, all that is asked of one operation does."""
+    """A file goes to one process; in the file of laws, all that is asked of one operation does; some tests go alone."""
 
     def _split_scope(self, nodeid):
         file, _, test = nodeid.partition("::")
+        if file.endswith(ALONE):
+            return nodeid
         operation = re.search(r"\[([A-Z]\w*)", test) if file.endswith("test_laws.py") else None
         return f"{file}::{operation[1]}" if operation else file
 

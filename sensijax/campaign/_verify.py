@@ -3,8 +3,17 @@
 import dataclasses
 import os
 
+import duckdb
+
 from sensijax.campaign._store import Store
 from sensijax.core.errors import StoreError
+
+_ADDRESSES = """
+    select scenario, seed, count(*), count(distinct example), min(tile) = $1 and max(tile) = $1,
+           min(model) = $2 and max(model) = $2, min(data) = $3 and max(data) = $3,
+           min(program) = $4 and max(program) = $4
+    from read_parquet($5) group by all
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,24 +61,16 @@ def verify(folder: str | os.PathLike) -> Findings:
     rows = 0
     if scan.parts:
         connection = store.connect(list(scan.parts.values()), examples)
+        model, data = manifest["model"]["digest"], manifest["data"]["digest"]
         for tile, path in scan.parts.items():
             about = tiles[tile]
             expected = {(name, seed) for name in about["scenarios"] for seed in about["seeds"]}
             n = about["stop"] - about["start"]
-            found = connection.execute(
-                "select scenario, seed, count(*), count(distinct example), "
-                "min(tile) = ? and max(tile) = ?, min(model) = ? and max(model) = ?, "
-                "min(data) = ? and max(data) = ?, min(program) = ? and max(program) = ? "
-                "from read_parquet(?) group by all",
-                [
-                    tile,
-                    tile,
-                    *[manifest["model"]["digest"]] * 2,
-                    *[manifest["data"]["digest"]] * 2,
-                    *[about["program"]] * 2,
-                    str(path),
-                ],
-            ).fetchall()
+            try:
+                found = connection.execute(_ADDRESSES, [tile, model, data, about["program"], str(path)]).fetchall()
+            except duckdb.Error as error:
+                faults.append(f"{path.name}: cannot be read as a tile ({str(error).splitlines()[0]})")
+                continue
             rows += sum(count for _, _, count, *_ in found)
             if {(name, seed) for name, seed, *_ in found} != expected:
                 faults.append(f"{path.name}: holds other scenarios or seeds than the plan says")

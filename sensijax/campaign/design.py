@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
-from scipy.stats import qmc
 
 from sensijax.campaign._scenario import Scenario, Setting, Sweep
 from sensijax.core import ArgumentError
@@ -105,6 +104,8 @@ class Sample:
             raise ArgumentError("n", self.n, f"at most {MOST_POINTS:,} points")
         if not isinstance(self.seed, int) or self.seed < 0:
             raise ArgumentError("seed", self.seed, "an integer, 0 or more")
+        from scipy.stats import qmc  # a second of start-up that no other design needs
+
         points = qmc.Sobol(len(stages), rng=self.seed).random_base2(self.n.bit_length() - 1)
         top = np.array([max(sweep.values) for sweep in stages.values()])
         for point in np.round(points * top, 4):

@@ -32,7 +32,7 @@ def campaign() -> sj.Campaign:
         "impulse": sj.sweep(image.ImpulseNoise, severity=np.linspace(0, 5, 101)),
     }
     return sj.Campaign(
-        model, sj.Dataset(x, rng.integers(0, 4, EXAMPLES)), stages, design=sj.design.pairs(at=3), seeds=8, name="killed"
+        model, sj.Dataset(x, rng.integers(0, 4, EXAMPLES)), stages, design=sj.design.pairs(at=3), seeds=4, name="killed"
     )
 
 

@@ -123,9 +123,18 @@ def test_two_different_parts_of_a_tile_are_a_finding(run_folder):
     part = parts(run_folder)[0]
     store = Store(run_folder)
     frame = duckdb.sql(f"select * from '{part}'").df().iloc[::-1]
-    store.commit(part.name[:32], {"example": frame.example.to_numpy()}, {})
+    store.commit(part.name[:32], {name: frame[name].to_numpy() for name in ("example", "seed")}, {})
     assert store.scan().conflicts == (part.name[:32],)
     assert any("not deterministic" in fault for fault in verify(run_folder).faults)
+
+
+def test_verify_finds_a_part_that_is_no_tile(run_folder):
+    """Its bytes match its name, but its columns are not those of responses."""
+    part = parts(run_folder)[0]
+    part.unlink()
+    Store(run_folder).commit(part.name[:32], {"example": np.arange(3)}, {})
+    (fault,) = verify(run_folder).faults
+    assert "cannot be read as a tile" in fault
 
 
 def test_a_full_disk_loses_nothing_acknowledged(make_campaign, finished, tmp_path, monkeypatch):
