@@ -26,6 +26,7 @@ from sensijax.attack.ddn import DDN as DDN
 from sensijax.attack.deepfool import DeepFool as DeepFool
 from sensijax.attack.elastic_net import EAD as EAD
 from sensijax.attack.fmn import FMN as FMN
+from sensijax.attack.lint import lint as lint
 from sensijax.attack.momentum import MIM as MIM
 from sensijax.attack.pgd import FGSM as FGSM
 from sensijax.attack.pgd import PGD as PGD
