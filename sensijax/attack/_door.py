@@ -84,7 +84,9 @@ def clean_logits(victim: Victim, x: np.ndarray, keys: np.ndarray, loop: Loop) ->
 
 
 def check_budget(attack: Any, shape: tuple[int, ...]) -> None:
-    """Refuses a budget that is none: not finite, 0 or less, or beyond the diameter of the box.
+    """Refuses a budget that is none: NaN, 0 or less, or beyond the diameter of the box.
+
+    An attack that looks for the nearest adversarial example may have an infinite one.
 
     Args:
       attack: with a known `eps`, a number or one an example.
@@ -98,7 +100,8 @@ def check_budget(attack: Any, shape: tuple[int, ...]) -> None:
         raise ArgumentError("box", f"{attack.box}", "(low, high) with low < high")
     most = attack.norm.diameter(shape, low, high)
     eps = np.asarray(attack.eps, np.float64)
-    wrong = eps[~((eps > 0) & (eps <= most * (1 + 1e-6)))]
+    unbounded = attack.minimal & np.isposinf(eps)
+    wrong = eps[~(unbounded | (eps > 0) & (eps <= most * (1 + 1e-6)))]
     if wrong.size:
         raise ArgumentError(
             "eps",

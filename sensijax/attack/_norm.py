@@ -172,3 +172,13 @@ def as_norm(norm: Any) -> Norm:
     if norm not in NORMS:
         raise ArgumentError("norm", repr(norm), did_you_mean(str(norm), NORMS))
     return NORMS[norm]
+
+
+def check_norm(attack: type, norm: Norm, *known: Norm) -> None:
+    """Refuses a norm that an attack does not work in.
+
+    Raises:
+      ArgumentError: naming those that it does.
+    """
+    if norm not in known:
+        raise ArgumentError("norm", str(norm), f"{attack.__name__} works in {' and '.join(map(str, known))}")

@@ -67,6 +67,7 @@ class Pursued:
       attempt: int32 `[N]` the attempt that `found` is from.
       forwards, backwards: int64 `[N]` passes through the model: of all attempts, or where the first success ends an
         example, of those up to it.
+      carried: `[N, ...]` by name, what belongs to `found` beside it: the attack's `carries`.
     """
 
     found: np.ndarray
@@ -75,6 +76,7 @@ class Pursued:
     attempt: np.ndarray
     forwards: np.ndarray
     backwards: np.ndarray
+    carried: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def spread(self, index: np.ndarray, examples: Examples) -> "Pursued":
         """The outcome of all examples, of which only those at `index` were asked about."""
@@ -87,8 +89,11 @@ class Pursued:
             np.zeros(n, np.int64),
             np.zeros(n, np.int64),
         )
-        for field in dataclasses.fields(self):
-            getattr(whole, field.name)[index] = getattr(self, field.name)
+        for name in ("found", "broken", "distance", "attempt", "forwards", "backwards"):
+            getattr(whole, name)[index] = getattr(self, name)
+        for name, value in self.carried.items():
+            whole.carried[name] = np.zeros((n, *value.shape[1:]), value.dtype)
+            whole.carried[name][index] = value
         return whole
 
 
@@ -171,7 +176,7 @@ def pursue(
         state = _advance_some(loop, victim, rows, goal, state)
         ended = np.asarray(state.done) & (place >= 0)
         if ended.any():
-            outcome = {name: np.asarray(getattr(state, name)) for name in _OUTCOME}
+            outcome = {name: np.asarray(getattr(state, name)) for name in (*_OUTCOME, *attack.carries)}
             book.enter(*_address(place[ended], n), {name: value[ended] for name, value in outcome.items()})
         place[ended] = -1
         place[(place >= 0) & ~book.wants(*_address(np.maximum(place, 0), n))] = -1  # overtaken by an earlier attempt
@@ -199,6 +204,7 @@ class _Book:
         self.strength = np.full(n, -np.inf, np.float32)
         self.attempt = np.full(n, attempts, np.int32)  # beyond all of them: none yet
         self.steps = np.zeros((n, attempts), np.int64)
+        self.carried: dict[str, np.ndarray] = {}
 
     def wants(self, example: Any, attempt: Any) -> Any:
         """Whether an attempt can still matter."""
@@ -206,6 +212,8 @@ class _Book:
 
     def enter(self, example: np.ndarray, attempt: np.ndarray, outcome: dict[str, np.ndarray]) -> None:
         """Takes note of attempts that ended; an example's attempts may come in any order."""
+        for name in self.attack.carries:
+            self.carried.setdefault(name, np.zeros((len(self.broken), *outcome[name].shape[1:]), outcome[name].dtype))
         for i in np.lexsort((attempt, example)):
             e, a = example[i], attempt[i]
             self.steps[e, a] = outcome["step"][i]
@@ -213,6 +221,8 @@ class _Book:
                 self.attempt[e] = a
                 for name in ("found", "broken", "distance", "strength"):
                     getattr(self, name)[e] = outcome[name][i]
+                for name, value in self.carried.items():
+                    value[e] = outcome[name][i]
 
     def _beats(self, e: Any, a: Any, broken: Any, distance: Any, strength: Any) -> bool:
         if broken != self.broken[e]:
@@ -235,6 +245,7 @@ class _Book:
             self.attempt,
             steps * self.attack.forwards,
             steps * self.attack.backwards,
+            self.carried,
         )
 
 
