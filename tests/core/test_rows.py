@@ -1,11 +1,14 @@
 """Flat rows: every row once, in chunks of one shape; the same values whatever the chunk."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from sensijax.core import ArgumentError, chunks, key_for, map_variants
+from sensijax.core.rows import LARGEST, fitting_chunk
 from sensijax.perturb import image
 
 
@@ -86,3 +89,41 @@ def test_bad_input_is_refused_by_name(variants, examples, chunk, argument):
     with pytest.raises(ArgumentError) as caught:
         map_variants(lambda v, x: v * x, variants, examples, chunk=chunk)
     assert caught.value.argument == argument
+
+
+class Counted:
+    """What a compiled program says of its memory: `each` bytes a row, and some for itself."""
+
+    def __init__(self, rows, each, fixed):
+        self.rows, self.used = rows, each * rows + fixed
+
+    def memory_analysis(self):
+        return types.SimpleNamespace(temp_size_in_bytes=self.used - 4 * self.rows, output_size_in_bytes=4 * self.rows)
+
+
+@pytest.mark.parametrize(("each", "fixed"), [(4, 0), (100, 0), (100, 700), (999, 1), (1000, 0)])
+def test_an_automatic_chunk_is_the_longest_within_the_budget_or_nearly(each, fixed):
+    chunk, program = fitting_chunk(lambda rows: Counted(rows, each, fixed), rows=1000, memory=1000)
+    longest = min(LARGEST, (1000 - fixed) // each)
+    assert program.rows == chunk and program.used <= 1000 and longest / 4 <= chunk <= longest
+
+
+def test_a_row_beyond_the_budget_is_refused_with_what_it_needs():
+    with pytest.raises(ArgumentError, match="one row needs 1,001 bytes"):
+        fitting_chunk(lambda rows: Counted(rows, 1000, 1), rows=9, memory=1000)
+    with pytest.raises(ArgumentError, match="`memory`"):
+        map_variants(lambda v, x: jnp.zeros(1000) + v * x, jnp.arange(2.0), jnp.arange(3.0), memory=3999)
+
+
+def test_the_compilers_own_count_stays_within_the_budget(sweep):
+    seen = []
+
+    def function(variant, example):
+        seen.append(None)
+        return perturbed(variant, example)
+
+    whole = map_variants(perturbed, *sweep, chunk=21)["x"]
+    row = 8 * 8 * 4
+    out = map_variants(function, *sweep, memory=8 * row)["x"]  # a program of all 21 rows holds at least 21 images
+    assert len(seen) == 2
+    np.testing.assert_allclose(out, whole, rtol=0, atol=1e-6)
