@@ -13,6 +13,9 @@ from jaxtyping import Array, Float
 
 from sensijax.perturb.image._reduce import rounded
 
+Border = Literal["edge", "reflect", "symmetric"]
+"""How an image goes on beyond its frame, in the words of `jnp.pad`."""
+
 
 def gaussian_weights(sigma: Float[Array, ""], taps: np.ndarray) -> Float[Array, "T"]:
     """`exp(-taps**2 / (2 sigma**2))`; at sigma zero one at tap 0 and zero elsewhere, with finite derivatives."""
@@ -35,12 +38,12 @@ def window(x: Float[Array, "N M"], start: tuple[Array | int, Array | int], shape
     return jax.lax.dynamic_slice(x, start, shape)
 
 
-def taller(x: Float[Array, "N M"], margins: tuple[int, int], mode: Literal["edge", "reflect"]) -> Float[Array, "K M"]:
+def taller(x: Float[Array, "N M"], margins: tuple[int, int], mode: Border) -> Float[Array, "K M"]:
     """An array with rows added above and below, as `jnp.pad` does."""
     return jnp.pad(x, (margins, (0, 0)), mode=mode)
 
 
-def wider(x: Float[Array, "H W C"], margins: tuple[int, int], mode: Literal["edge", "reflect"]) -> Float[Array, "H N"]:
+def wider(x: Float[Array, "H W C"], margins: tuple[int, int], mode: Border) -> Float[Array, "H N"]:
     """An image with columns added on the left and the right, as `jnp.pad` does, in the form `[H, W * C]`."""
     return jnp.pad(x, ((0, 0), margins, (0, 0)), mode=mode).reshape(len(x), -1)
 

@@ -1,5 +1,6 @@
 """Elastic deformation: the picture on a sheet of rubber."""
 
+import functools
 import math
 from typing import Any, ClassVar
 
@@ -15,8 +16,9 @@ from sensijax.perturb.image._image import IMAGE
 from sensijax.perturb.image._maps import Affine, Field
 from sensijax.perturb.image._reduce import ordered_sum, rounded
 from sensijax.perturb.image._scale import table_for
+from sensijax.perturb.image._wall import walled
 from sensijax.perturb.image._warp import Step, Warp, mirror, reflect
-from sensijax.perturb.image._window import gaussian_weights
+from sensijax.perturb.image._window import gaussian_weights, taller, weigh_symmetric, wider
 
 # The published settings 1..5, px. The authors write 244 where 224 was meant.
 _ALPHA = {
@@ -31,6 +33,9 @@ _AFFINE = {
     224: (244 * 0.1, 244 * 0.2, 244 * 0.02, 244 * 0.02, 244 * 0.02),
     32: (32 * 0.08, 32 * 0.07, 32 * 0.06, 32 * 0.05, 32 * 0.03),
 }
+
+# The longest filter, in taps to a side, that is a sum of shifted images.
+_SHORT = 12
 
 # Terms of a product that are added in one go. A compiler turns 16 into a loop over whole registers.
 _TERMS = 16
@@ -134,8 +139,11 @@ def three_points(moves: Float[Array, "3 2"], height: int, width: int) -> Affine:
     return Affine(adjugate * (1 / area), forward, origin=centre + (moves[0] + moves[2]) / 2, reads=centre)
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def smoothed(x: Float[Array, "B H W"], sigma: Float[Array, ""], reach: int) -> Float[Array, "B H W"]:
     """`scipy.ndimage.gaussian_filter(x, sigma, mode="reflect", truncate=3)` of each of a few images.
+
+    Filters of up to `_SHORT` taps to a side are sums of shifted images, longer ones products with a matrix.
 
     Args:
       x: float32 `[B, H, W]`.
@@ -145,9 +153,35 @@ def smoothed(x: Float[Array, "B H W"], sigma: Float[Array, ""], reach: int) -> F
     Returns:
       float32 `[B, H, W]`.
     """
+    weights = walled(_weights(sigma, reach), sigma)
+    near = weights[: _SHORT + 1]
+    margins = (len(near) - 1, len(near) - 1)
+    columns = walled(taller(jnp.concatenate(list(x), axis=1), margins, "symmetric"), sigma)
+    columns = walled(weigh_symmetric(columns, near, 0), sigma)
+    rows = jnp.concatenate(jnp.split(columns, len(x), axis=1), axis=0)
+    short = weigh_symmetric(wider(rows[..., None], margins, "symmetric"), near, 1).reshape(x.shape)
+    # A loop that runs once or not at all, so that the product costs nothing where it is not needed.
+    long = (3 * sigma + 0.5 >= _SHORT + 1) & (len(weights) > len(near))
+    return jax.lax.while_loop(
+        lambda state: state[1], lambda state: (_by_products(x, weights), jnp.zeros_like(state[1])), (short, long)
+    )[0]
+
+
+@smoothed.defjvp
+def _(reach, primals, tangents):
+    def plainly(x: Array, sigma: Array) -> Array:
+        return _by_products(x, _weights(sigma, reach))
+
+    return smoothed(*primals, reach), jax.jvp(plainly, primals, tangents)[1]
+
+
+def _weights(sigma: Float[Array, ""], reach: int) -> Float[Array, "R"]:
     taps = np.arange(3 * reach + 1, dtype=np.float32)
     weights = jnp.where(taps <= jnp.floor(3 * sigma + 0.5), gaussian_weights(sigma, taps), 0.0)
-    weights = weights * (1 / (2 * ordered_sum(weights) - weights[0]))
+    return weights * (1 / (2 * ordered_sum(weights) - weights[0]))
+
+
+def _by_products(x: Float[Array, "B H W"], weights: Float[Array, "R"]) -> Float[Array, "B H W"]:
     batch, height, width = x.shape
     columns = jnp.concatenate(list(x), axis=1)
     rows = jnp.concatenate(jnp.split(_product(_mirrored(weights, height), columns), batch, axis=1), axis=0)
