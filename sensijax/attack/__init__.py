@@ -2,6 +2,7 @@
 
 from sensijax.attack import losses as losses
 from sensijax.attack._attack import Attack as Attack
+from sensijax.attack._catalogue import CATALOGUE as CATALOGUE
 from sensijax.attack._flag import SEVERITIES as SEVERITIES
 from sensijax.attack._flag import Flag as Flag
 from sensijax.attack._goal import Goal as Goal
@@ -24,6 +25,8 @@ from sensijax.attack.archive import verify as verify
 from sensijax.attack.carlini_wagner import CarliniWagner as CarliniWagner
 from sensijax.attack.ddn import DDN as DDN
 from sensijax.attack.deepfool import DeepFool as DeepFool
+from sensijax.attack.diagnose import diagnose as diagnose
+from sensijax.attack.diagnose import monotone as monotone
 from sensijax.attack.elastic_net import EAD as EAD
 from sensijax.attack.fmn import FMN as FMN
 from sensijax.attack.lint import lint as lint

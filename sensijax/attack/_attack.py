@@ -16,6 +16,7 @@ from sensijax.attack._pursuit import Examples, Loop, Pursued, pursue
 from sensijax.attack._result import AttackResult, gather
 from sensijax.attack._setting import Setting
 from sensijax.attack._victim import Victim
+from sensijax.attack.diagnose import flagged
 from sensijax.core import Model
 from sensijax.core.struct import static, struct
 
@@ -123,10 +124,18 @@ class Attack:
         """
         return self.clip(goal.x + self.norm.project(x - goal.x, self.eps))
 
-    def noted(self, goal: Goal, state: S, fooled: Bool[Array, "B"], strength: Float[Array, "B"]) -> S:
+    def noted(
+        self,
+        goal: Goal,
+        state: S,
+        fooled: Bool[Array, "B"],
+        strength: Float[Array, "B"],
+        distance: Float[Array, "B"] | None = None,
+    ) -> S:
         """The state that remembers `state.x`, if it is the first adversarial example (`minimal`: the nearest, within
-        the budget), or while there is none, the strongest attempt. NaN is never the strongest."""
-        distance = self.norm.size(state.x - goal.x)
+        the budget), or while there is none, the strongest attempt. NaN is never the strongest. The distance is that in
+        the norm, unless the attack measures another."""
+        distance = self.norm.size(state.x - goal.x) if distance is None else distance
         nearer = (distance < state.distance) & (distance <= self.eps)
         better = fooled & nearer if self.minimal else fooled & ~state.broken
         stronger = ~state.broken & ~fooled & (strength > state.strength)
@@ -141,7 +150,15 @@ class Attack:
     # --- what a user calls -------------------------------------------------------------------------------------------
 
     def __call__(
-        self, key: Array, model: Model, x: Any, y: Any, *, ids: Any = None, loop: Loop | None = None
+        self,
+        key: Array,
+        model: Model,
+        x: Any,
+        y: Any,
+        *,
+        ids: Any = None,
+        loop: Loop | None = None,
+        diagnose: bool = True,
     ) -> AttackResult:
         """Attacks examples.
 
@@ -153,6 +170,7 @@ class Attack:
           ids: distinct integers `[N]`; 0..N-1 unless given. With the same ids, a verdict depends neither on the order
             of the examples nor on which others are attacked in the same call.
           loop: how to run; `Loop.here()` unless given.
+          diagnose: whether to look for flags too (`sensijax.attack.diagnose`, which says what that costs).
 
         Returns:
           The outcome of every example. Misclassified ones are counted and not attacked; those with logits that are not
@@ -168,7 +186,14 @@ class Attack:
         admitted = admit(victim, key, x, y, ids, self.box, loop)
         pursued = rows_of(self, admitted.index).carry_out(victim, admitted.attacked, admitted.logits, loop)
         names = tuple(name for name, _ in self.parts())
-        return gather(names, admitted, pursued, setting=Setting.of(self, key, model))
+        result = gather(names, admitted, pursued, setting=Setting.of(self, key, model))
+        result = self.told(result, admitted.index, pursued)
+        return flagged(result, key, model, self) if diagnose else result
+
+    def told(self, result: AttackResult, index: np.ndarray, pursued: list[Pursued]) -> AttackResult:
+        """The result with what else the attack has to tell: its `carries` are in `pursued[0].carried`, one row for each
+        example that was attacked, whose numbers are `index`."""
+        return result
 
     def carry_out(
         self,

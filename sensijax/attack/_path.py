@@ -81,10 +81,13 @@ def follow(closed: core.ClosedJaxpr, inputs: Sequence[bool]) -> tuple[Counter[Fo
       How often each thing was found on the way to the outputs, and for each output, whether the derivative gets there.
     """
     known = [Known(carried, carried) for carried in inputs]
-    walk = _Walk(Counter())
+    walk, all_ways = _Walk(Counter()), _Walk(Counter(), masks=True)
     outs = walk.forward(closed.jaxpr, known)[1]
-    walk.backward(closed.jaxpr, known, [True] * len(outs), ruled=False)
-    return walk.found, [out.smooth for out in outs]
+    for each in (walk, all_ways):
+        each.backward(closed.jaxpr, known, [True] * len(outs), ruled=False)
+    # A random mask is random, however it is used.
+    random = {one: n for one, n in all_ways.found.items() if one.kind in ("random", "callback")}
+    return walk.found | Counter(random), [out.smooth for out in outs]
 
 
 def carried(closed: core.ClosedJaxpr, inputs: Sequence[bool]) -> list[bool]:
@@ -96,8 +99,8 @@ def carried(closed: core.ClosedJaxpr, inputs: Sequence[bool]) -> list[bool]:
 class _Walk:
     """Forward: what is known of every value. Backward: what of it the outputs need."""
 
-    def __init__(self, found: Counter[Found]):
-        self.found = found
+    def __init__(self, found: Counter[Found], *, masks: bool = False):
+        self.found, self.masks = found, masks  # whether the outputs need masks too
         self.caller = ""  # where the program was called that is walked through; a cached one forgets its own places
 
     # --- forward -----------------------------------------------------------------------------------------------------
@@ -202,7 +205,7 @@ class _Walk:
         if name == "cond":
             needs = [self.backward(b.jaxpr, ins[1:], outs, ruled=ruled) for b in eqn.params["branches"]]
             chosen = any(out.smooth for out in self.after(eqn, ins))  # as where a mask chooses
-            return [not (chosen and ins[0].carried), *(any(each) for each in zip(*needs, strict=True))]
+            return [self.masks or not (chosen and ins[0].carried), *(any(each) for each in zip(*needs, strict=True))]
         if inner := _inner(eqn):
             inner, ins = self.entry(eqn, inner, ins)
             results = len(inner.outvars)
@@ -220,8 +223,8 @@ class _Walk:
             self.caller = outside
             return needs
         if name == "select_n" and any(case.smooth for case in ins[1:]):
-            return [not ins[0].carried, *everything[1:]]  # what is chosen carries the derivative
-        if name == "mul" and smooth:
+            return [self.masks or not ins[0].carried, *everything[1:]]  # what is chosen carries the derivative
+        if name == "mul" and smooth and not self.masks:
             return [not (i.mask and i.carried and not i.smooth) for i in ins]
         kind = _LOST.get(name, "")
         if name == "convert_element_type" and carried and _is_float(eqn.invars[0]):
@@ -237,7 +240,7 @@ class _Walk:
         return everything
 
     def backward_quietly(self, jaxpr: Any, ins: Sequence[Known], outs: Sequence[bool]) -> list[bool]:
-        return _Walk(Counter()).backward(jaxpr, ins, outs, ruled=False)
+        return _Walk(Counter(), masks=self.masks).backward(jaxpr, ins, outs, ruled=False)
 
     def randomness(self, jaxpr: Any, ruled: bool) -> None:
         for eqn in jaxpr.eqns:

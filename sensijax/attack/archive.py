@@ -171,10 +171,7 @@ def verify(path: str | os.PathLike, model: Model, x: Any = None, y: Any = None) 
             f"the model's parameters have the digest {model.digest}; attacked were those of {setting.model_digest}"
         )
     victim = Victim.of(model)
-    if victim.draws:
-        notes.append("the model is random: its verdicts are draws, and were not judged again")
-    else:
-        faults += _judge(victim, found)
+    faults += _judge(victim, found)
     sizes, slack = _sizes(found, setting)
     if sizes is None:
         notes.append(
@@ -185,7 +182,7 @@ def verify(path: str | os.PathLike, model: Model, x: Any = None, y: Any = None) 
     low, high = (np.float32(bound) for bound in setting.box)
     for i in np.flatnonzero(~((found.x_adv >= low) & (found.x_adv <= high)).reshape(len(found), -1).all(axis=1)):
         faults.append(f"example {found.ids[i]}: the stored input leaves the box [{low:g}, {high:g}]")
-    return Findings(tuple(faults), tuple(notes), len(found), 0 if victim.draws else len(found), found.robust_accuracy)
+    return Findings(tuple(faults), tuple(notes), len(found), len(found), found.robust_accuracy)
 
 
 def _judge(victim: Victim, found: AttackResult) -> list[str]:

@@ -113,6 +113,10 @@ LOSING = {
     "noise under a fixed key": (
         lambda x: (x + jax.random.normal(jax.random.key(0), x.shape)) @ W, "random_bits", "distrust", 1
     ),
+    "dropout of what is not the largest, under a fixed key": (
+        lambda x: jnp.where(jax.random.bernoulli(jax.random.key(0), 0.5, x.shape) | (x > 1), x, jnp.float32(0)) @ W,
+        "random_bits", "distrust", 1,
+    ),
     "dropout under a fixed key": (
         lambda x: jnp.where(jax.random.bernoulli(jax.random.key(0), 0.5, x.shape), x, jnp.float32(0)) @ W,
         "random_bits", "distrust", 1,
