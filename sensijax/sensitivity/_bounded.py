@@ -86,7 +86,7 @@ class Truncated(Distribution):
     Example:
       >>> from sensijax.sensitivity import Normal
       >>> [round(float(x), 3) for x in Truncated(Normal(0.0, 1.0), 4.0, 5.0).ppf([0.0, 0.5, 1.0])]
-      [4.0, 4.163, 5.0]
+      [4.0, 4.159, 5.0]
     """
 
     base: Distribution

@@ -33,7 +33,8 @@ class Distribution:
 
     def numbers(self) -> Numbers:
         """The parameters as float64 scalars or tables, in the order that `quantile` reads."""
-        return tuple(np.float64(getattr(self, field.name)) for field in dataclasses.fields(self))  # type: ignore[arg-type]
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        return tuple(np.float64(getattr(self, field.name)) for field in fields)
 
     def family(self) -> tuple[Any, ...]:
         """What must be equal for two inputs to be evaluated in one operation."""

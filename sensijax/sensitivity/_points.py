@@ -174,7 +174,7 @@ def direction_numbers(dimensions: int) -> np.ndarray:
 
     Example:
       >>> (direction_numbers(3)[:, :3] >> np.uint32(29)).tolist()
-      [[4, 2, 1], [4, 6, 5], [4, 6, 1]]
+      [[4, 2, 1], [4, 6, 5], [4, 6, 3]]
     """
     if not 1 <= dimensions <= MOST_DIMENSIONS:
         raise ArgumentError(

@@ -102,7 +102,7 @@ def sobol(
       >>> from sensijax.sensitivity import Uniform
       >>> space = {"x": Uniform(0.0, 1.0), "y": Uniform(0.0, 1.0)}
       >>> result = sobol(lambda x: x[0] + 2 * x[1], space, key=jax.random.key(0), n=2**10)
-      >>> result.S1.round(2).tolist(), result.n_evaluations
+      >>> result.ST.round(2).tolist(), result.n_evaluations
       ([0.2, 0.8], 4096)
     """
     space = independent(space, "sobol")
