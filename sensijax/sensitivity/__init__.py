@@ -25,6 +25,8 @@ from sensijax.sensitivity._given_data import Binned as Binned
 from sensijax.sensitivity._given_data import FirstOrderResult as FirstOrderResult
 from sensijax.sensitivity._given_data import Rank as Rank
 from sensijax.sensitivity._given_data import first_order_given as first_order_given
+from sensijax.sensitivity._gp import GaussianProcess as GaussianProcess
+from sensijax.sensitivity._gp import gaussian_process as gaussian_process
 from sensijax.sensitivity._gradient_pce import gradient_pce as gradient_pce
 from sensijax.sensitivity._gradient_pce import gradient_pce_given as gradient_pce_given
 from sensijax.sensitivity._hsic import HsicResult as HsicResult
@@ -44,6 +46,9 @@ from sensijax.sensitivity._points import Random as Random
 from sensijax.sensitivity._points import ScrambledSobol as ScrambledSobol
 from sensijax.sensitivity._rbd_fast import rbd_fast as rbd_fast
 from sensijax.sensitivity._rbd_fast import rbd_fast_given as rbd_fast_given
+from sensijax.sensitivity._ridges import Steepest as Steepest
+from sensijax.sensitivity._ridges import creases as creases
+from sensijax.sensitivity._ridges import steepest as steepest
 from sensijax.sensitivity._saltelli import Jansen as Jansen
 from sensijax.sensitivity._saltelli import Saltelli as Saltelli
 from sensijax.sensitivity._shapley import ShapleyResult as ShapleyResult
@@ -52,3 +57,11 @@ from sensijax.sensitivity._sobol import SobolResult as SobolResult
 from sensijax.sensitivity._sobol import sobol as sobol
 from sensijax.sensitivity._sobol import sobol_given as sobol_given
 from sensijax.sensitivity._space import Space as Space
+from sensijax.sensitivity._surface import Surface as Surface
+from sensijax.sensitivity._surface import best_chaos as best_chaos
+from sensijax.sensitivity._surface import right as right
+from sensijax.sensitivity._surface import surface as surface
+from sensijax.sensitivity._surface_designs import Adaptive as Adaptive
+from sensijax.sensitivity._surface_designs import Grid as Grid
+from sensijax.sensitivity._surface_designs import QuasiRandom as QuasiRandom
+from sensijax.sensitivity._xarray import to_xarray as to_xarray
