@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sensijax.campaign import Results as Results
     from sensijax.campaign import Scenario as Scenario
     from sensijax.campaign import Sweep as Sweep
+    from sensijax.campaign import campaign_response as campaign_response
     from sensijax.campaign import compare as compare
     from sensijax.campaign import design as design
     from sensijax.campaign import load_spec as load_spec
@@ -50,6 +51,7 @@ _HOME = {
         "Results",
         "Scenario",
         "Sweep",
+        "campaign_response",
         "compare",
         "design",
         "load_spec",

@@ -8,6 +8,8 @@ from sensijax.campaign._cell import recompute as recompute
 from sensijax.campaign._compare import compare as compare
 from sensijax.campaign._plan import Plan as Plan
 from sensijax.campaign._plan import make_plan as make_plan
+from sensijax.campaign._response import CampaignResponse as CampaignResponse
+from sensijax.campaign._response import campaign_response as campaign_response
 from sensijax.campaign._responses import Completeness as Completeness
 from sensijax.campaign._responses import Responses as Responses
 from sensijax.campaign._results import Results as Results
