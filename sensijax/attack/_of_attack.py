@@ -1,14 +1,16 @@
 """What is found on the survivors of an attack that it should have found itself."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sensijax.attack._catalogue import flag
 from sensijax.attack._flag import Flag
 from sensijax.attack._of_model import gradients
-from sensijax.attack._probe import Ball, Bench
+from sensijax.attack._probe import Ball, Bench, odds
 
 _FEW = 0.02
 
@@ -47,7 +49,7 @@ def of_attack(
                 f"on {n} of {m} survivors the attack's strongest attempt has no higher loss than the example itself",
                 {"share": n / m, "rows": m},
             )
-        yield from _further(bench, ball, strongest, seen, start)
+        yield from _further(bench, ball, strongest, seen, start, reachable)
         yield from _unbounded(bench, plain_loss)
     else:
         reached = bench.odds(bench.logits(strongest))
@@ -60,22 +62,46 @@ def of_attack(
         )
 
 
+def of_twin(bench: Bench, ball: Ball, twin: Callable[..., Any]) -> Iterator[Flag]:
+    """Follows the gradient of the model's straight-through twin on survivors; the model itself is the judge.
+
+    Args:
+      bench: survivors.
+      ball: their budgets.
+      twin: from `straight_through`.
+    """
+    y = jnp.asarray(bench.y)
+    slope = jax.jit(jax.grad(lambda x, victim: jnp.sum(odds(twin(victim, x), y, y))))
+
+    def gradient(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(slope(jnp.asarray(x), bench.victim)), bench.logits(x)
+
+    steps = 12
+    broken, _ = descend(bench, ball, bench.x, steps, gradient)
+    if enough(n := bench.count(broken), bench.m):
+        yield flag(
+            "bpda_wins",
+            f"{steps} steps along a straight-through gradient (BPDA) break {n} of {bench.m} survivors",
+            {"share": n / bench.m, "rows": bench.m},
+        )
+
+
 def descend(bench: Bench, ball: Ball, x: np.ndarray, steps: int, gradient: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Steps from `x` along a gradient, of a quarter of the budget and then less; which rows broke, the best `odds`."""
+    """Steps from `x` along a gradient, of a third of the budget and then less; which rows broke, the best `odds`."""
     broken, best = np.zeros(len(x), bool), np.full(len(x), -np.inf)
     for i in range(steps):
         g, logits = gradient(x)
         broken |= bench.wrong(logits)
         best = np.fmax(best, bench.odds(logits))
-        x = ball.step(x, g, 0.25 * 0.7**i)
+        x = ball.step(x, g, 0.35 * 0.75**i)
     logits = bench.logits(x)
     return broken | bench.wrong(logits), np.fmax(best, bench.odds(logits))
 
 
 def _further(
-    bench: Bench, ball: Ball, strongest: np.ndarray, seen: dict[str, np.ndarray], start: np.ndarray
+    bench: Bench, ball: Ball, strongest: np.ndarray, seen: dict[str, np.ndarray], start: np.ndarray, near: np.ndarray
 ) -> Iterator[Flag]:
-    """Eight more steps along the gradient of a loss that does not saturate."""
+    """Eight more steps along the gradient of a loss that does not saturate; rows count that are `near` breaking."""
     m, steps = bench.m, 8
 
     def gradient(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -85,14 +111,15 @@ def _further(
     broken, best = descend(bench, ball, strongest, steps, gradient)
     reached = bench.odds(seen["logits"])
     with np.errstate(invalid="ignore", divide="ignore"):
-        gain = (best - reached)[:m] / np.maximum((best - start)[:m], 1e-12)
-    middle = float(np.median(np.nan_to_num(gain)))
+        gain = np.nan_to_num((best - reached)[:m] / np.maximum((best - start)[:m], 1e-12))
+    few = max(3, 0.05 * m)
+    middle = float(np.median(gain[near[:m]])) if bench.count(near) >= few else 0.0
     n = bench.count(broken)
-    if n >= max(3, 0.05 * m) or middle > 0.25:
+    if n >= few or middle > 0.25:
         yield flag(
             "still_rising",
             f"{steps} more steps from where the attack ended break {n} of {m} survivors, and make "
-            f"{100 * middle:.0f} % of the whole rise of the loss, in the median",
+            f"{100 * middle:.0f} % of the whole rise of the loss, in the median of those that are near breaking",
             {"broken": n / m, "rise": middle, "rows": m},
         )
 

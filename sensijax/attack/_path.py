@@ -254,16 +254,21 @@ class _Walk:
         self.found[Found(kind, eqn.primitive.name, where, ruled)] += 1
 
 
-def _inner(eqn: Any) -> Any:
-    """The program that an equation calls, if it calls one with its own arguments; without constants of its own."""
+def inner_program(eqn: Any) -> tuple[Any, Sequence[Any]] | None:
+    """The program that an equation calls with its own arguments, if it calls one, and that program's constants."""
     if eqn.primitive.name in ("while", "cond"):
         return None
     for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-        inner = eqn.params.get(name)
-        inner = getattr(inner, "jaxpr", inner)
+        closed = eqn.params.get(name)
+        inner = getattr(closed, "jaxpr", closed)
         if inner is not None and len(inner.invars) == len(eqn.invars) and len(inner.outvars) == len(eqn.outvars):
-            return inner
+            return inner, getattr(closed, "consts", ())
     return None
+
+
+def _inner(eqn: Any) -> Any:
+    found = inner_program(eqn)
+    return None if found is None else found[0]
 
 
 def _union(several: Sequence[Known]) -> Known:

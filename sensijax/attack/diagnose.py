@@ -17,10 +17,11 @@ from sensijax.attack import losses
 from sensijax.attack._catalogue import flag
 from sensijax.attack._flag import Flag, worst_first
 from sensijax.attack._norm import NORMS, l1, l2
-from sensijax.attack._of_attack import of_attack
+from sensijax.attack._of_attack import of_attack, of_twin
 from sensijax.attack._of_model import leaks, of_model
 from sensijax.attack._probe import Ball, Bench
 from sensijax.attack._result import STATUSES, AttackResult
+from sensijax.attack._straight import straight_through
 from sensijax.attack._victim import Victim
 from sensijax.attack.lint import lint, traced
 from sensijax.core import Model
@@ -94,7 +95,9 @@ def diagnose(
     if len(some):
         bench = Bench(victim, x[some], y[some], rows, words[-2:], setting.box)
         bench.gradients = gradients
-        flags += of_model(bench, _per_value(norm, eps[some], x[0].size) / 4, rng)
+        low, high = setting.box
+        step = _per_value(norm, eps[some], x[0].size) / 4 if norm in NORMS.values() else np.inf
+        flags += of_model(bench, min(step, (high - low) / 16), rng)
         flags += _blindness(bench)
     alive = np.flatnonzero(result.robust)
     alive = np.sort(rng.permutation(alive)[:rows])
@@ -107,6 +110,9 @@ def diagnose(
         index = np.arange(rows) % len(alive)
         ball = Ball(norm, eps[alive][index], survivors.x, setting.box)
         flags += of_attack(survivors, ball, result.strongest[alive][index], _plain(attack), queries, rng)
+        if {each.name for each in flags} & {"rounding", "stopped_gradient"}:
+            twin = straight_through(victim, jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype))
+            flags += [] if twin is None else of_twin(survivors, ball, twin)
         flags += _blindness(survivors)
     return worst_first(flags)
 
@@ -189,7 +195,7 @@ def _plain(attack: Any) -> bool:
 def _per_value(norm: Any, eps: np.ndarray, d: int) -> float:
     """The budget's share of one value, if all change by as much."""
     most = float(np.max(np.where(np.isfinite(eps), eps, 0)))
-    return most / d**0.5 if norm is l2 else most / d if norm is l1 else most
+    return most / d**0.5 if norm == l2 else most / d if norm == l1 else most
 
 
 def _some(rng: np.random.Generator, finite: np.ndarray, result: AttackResult, rows: int) -> np.ndarray:

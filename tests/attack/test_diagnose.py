@@ -221,3 +221,199 @@ def test_broken_defences_are_flagged(name):
     flags = {flag.name: flag for flag in result.flags}
     assert expected <= set(flags)
     assert "at most" in result.summary()
+    for flag in result.flags:
+        assert flag.saw and (flag.severity, flag.why, flag.remedy)[1:] == attack.CATALOGUE[flag.name][1:]
+
+
+# --- the other flags, each by what it is for --------------------------------------------------------------------------
+
+
+@functools.cache
+def plain():
+    """What the attack finds on the network without a defence, not diagnosed."""
+    test = data()[1]
+    return PGD(jax.random.key(0), Model(mlp, base()), test.x, test.y, loop=LOOP, diagnose=False)
+
+
+def found(model, result=None, by=PGD, x=None, y=None):
+    """Flags of a model, of which an attack on the plain network speaks."""
+    test = data()[1]
+    x, y = test.x if x is None else x, test.y if y is None else y
+    flags = attack.diagnose(jax.random.key(1), model, x, y, result or plain(), attack=by, queries=20)
+    return {flag.name: flag for flag in flags}
+
+
+def test_nobody_looks_unless_asked():
+    assert plain().flags == () and not plain().diagnosed
+    assert "nobody has looked" in plain().summary()
+
+
+def test_the_same_key_finds_the_same():
+    model = Model(lambda p, x: mlp(p, jnp.round(x * 7) / 7), base())
+    first, second = (
+        attack.diagnose(jax.random.key(1), model, data()[1].x, data()[1].y, plain(), attack=PGD, queries=20)
+        for _ in range(2)
+    )
+    assert first == second and first
+
+
+def test_train_mode():
+    model = Model(convolutional_in_training, trained_with_batch_norm())
+    flag = found(model)["batch_coupled"]
+    assert flag.numbers["share"] > 0.9 and "place_in_batch" not in found(model)
+
+
+def test_labels_tied_to_the_place_in_the_batch():
+    labels = jnp.asarray(data()[1].y)
+    model = Model(lambda p, x: mlp(p, x) + 20 * jax.nn.one_hot(labels[: len(x)], 10), base())
+    assert {"label_leak", "place_in_batch"} <= set(found(model))
+
+
+def test_answers_that_change_when_asked_again():
+    rng = np.random.default_rng(0)
+
+    def noise(logits):
+        return jax.pure_callback(
+            lambda z: z + rng.standard_normal(z.shape).astype(np.float32),
+            jax.ShapeDtypeStruct(logits.shape, logits.dtype),
+            logits,
+        )
+
+    flags = found(Model(lambda p, x: noise(mlp(p, x)), base()))
+    assert {"random", "callback", "no_gradient"} <= set(flags)
+    assert flags["random"].numbers["share"] == 1
+
+
+def test_a_mark_that_nobody_sees():
+    """The label is written into the input's last digits, and the model reads it."""
+    test = data()[1]
+    x = (np.round(test.x * 64) / 64 * 0.9).astype(np.float32)
+    x[:, 0, 0, 0] = (0.25 + test.y / 4096).astype(np.float32)
+
+    def read(p, x):
+        return jax.nn.one_hot(jnp.round((x[:, 0, 0, 0] - 0.25) * 4096).astype(jnp.int32), 10) * 20 + mlp(p, x)
+
+    assert found(Model(read, base()), x=x)["hidden_mark"].numbers["share"] > 0.5
+
+
+def test_gradients_that_are_no_numbers():
+    model = Model(lambda p, x: mlp(p, x) + jnp.sqrt(jnp.zeros_like(x)).sum() * 0 + jnp.sqrt(x * 0).sum(), base())
+    assert found(model)["nonfinite_gradient"].numbers["share"] == 1
+
+
+def test_bumps_wider_than_a_grey_level():
+    model = Model(lambda p, x: mlp(p, x + 0.02 * jnp.sin(200 * x)), base())
+    flags = found(model)
+    assert "rugged_loss" in flags and "useless_gradient" not in flags
+
+
+def test_numbers_that_end_under_attack_alone():
+    """All unperturbed logits are finite: only a survivor that is pushed meets the NaN."""
+    clean = jnp.min(jnp.sort(mlp(base(), jnp.asarray(data()[1].x)), axis=1)[:, -1])
+    model = Model(
+        lambda p, x: jnp.where(mlp(p, x).max(axis=1, keepdims=True) < clean - 0.01, jnp.float32(jnp.nan), mlp(p, x)),
+        base(),
+    )
+    result = attacked(model, data()[1])
+    assert (result.status != 3).all()
+    assert "nonfinite_logits" in {flag.name for flag in result.flags}
+
+
+def test_a_loss_that_needs_more_classes():
+    p = base() | {"w1": base()["w1"][:, :3], "b1": base()["b1"][:3]}
+    y = np.minimum(data()[1].y, 2)
+    by = attack.PGD(eps=EPS, steps=20, loss=attack.losses.targeted_dlr)
+    assert found(Model(mlp, p), by=by, y=y)["few_classes"].numbers["K"] == 3
+    by = attack.PGD(eps=EPS, steps=20, loss=attack.losses.dlr)
+    assert "few_classes" not in found(Model(mlp, p), by=by, y=y)
+
+
+def test_steps_that_cannot_cross_the_ball():
+    by = attack.PGD(eps=EPS, steps=20, step_size=EPS / 40)
+    assert found(Model(mlp, base()), by=by)["short_steps"].numbers["reach"] == pytest.approx(0.5)
+    by = attack.PGD(eps=EPS, steps=20, step_size=EPS / 10)
+    assert found(Model(mlp, base()), by=by) == {}
+
+
+def test_an_attack_that_stopped_too_early():
+    test = data()[1]
+    result = attack.PGD(eps=EPS, steps=2, step_size=EPS / 5, start=False)(
+        jax.random.key(0), Model(mlp, base()), test.x, test.y, loop=LOOP
+    )
+    flags = {flag.name: flag for flag in result.flags}
+    assert set(flags) >= {"still_rising", "short_steps"}
+    assert flags["still_rising"].numbers["rise"] > 0.25 and flags["still_rising"].numbers["broken"] > 0.05
+
+
+def forged(**changes):
+    """The plain result with some of what it claims changed."""
+    return dataclasses.replace(plain(), **changes)
+
+
+def test_an_attack_that_went_nowhere():
+    result = forged(strongest=plain().x)
+    assert found(Model(mlp, base()), result)["no_progress"].numbers["share"] == 1
+
+
+def test_an_attack_that_passed_over_what_was_nearer():
+    broken = plain().status == 1
+    result = forged(status=np.where(broken, 0, 2).astype(np.uint8))
+    assert found(Model(mlp, base()), result)["not_monotone"].numbers["share"] == 1
+
+
+def test_survivors_of_an_attack_without_a_budget():
+    setting = dataclasses.replace(plain().setting, eps=np.float32(np.inf))
+    flags = found(Model(mlp, base()), forged(setting=setting))
+    assert flags["unbounded_survivors"].numbers["rows"] == plain().robust.sum()
+
+
+def test_more_budget_must_not_break_fewer():
+    less = plain()
+    more = forged(
+        status=np.where(np.arange(N) == np.flatnonzero(less.status == 1)[0], 0, less.status).astype(np.uint8),
+        setting=dataclasses.replace(less.setting, eps=np.float32(0.1)),
+    )
+    assert attack.monotone([less, less]) == ()
+    (flag,) = attack.monotone([less, more])
+    assert flag.name == "not_monotone" and flag.saw == "1 examples are broken within 0.08 and robust within 0.1"
+    with pytest.raises(ArgumentError, match="one order"):
+        attack.monotone([less, forged(ids=less.ids[::-1])])
+
+
+@pytest.mark.parametrize("norm, eps", [("l2", 0.4)])
+def test_honest_in_other_norms(norm, eps):
+    test = data()[1]
+    result = attack.PGD(eps=eps, norm=norm, steps=40)(jax.random.key(0), Model(mlp, base()), test.x, test.y, loop=LOOP)
+    assert result.flags == ()
+
+
+def test_a_budget_so_small_that_a_sure_model_is_robust():
+    """Where the logits lead by 20 the cross-entropy's gradient is rounded, and no verdict hangs on it."""
+    test = data()[1]
+    result = attack.PGD(eps=0.002, steps=20)(
+        jax.random.key(0), Model(lambda p, x: 4 * mlp(p, x), base()), test.x, test.y, loop=LOOP
+    )
+    assert result.flags == () and result.robust_accuracy > 0.9
+
+
+@pytest.mark.parametrize("rows", [[0], []])
+def test_few_examples_are_enough_to_look(rows):
+    """One example; none that is classified correctly."""
+    test = data()[1]
+    x, y = (test.x[rows], test.y[rows]) if rows else (test.x[:5], (test.y[:5] + 1) % 10)
+    result = PGD(jax.random.key(0), Model(mlp, base()), x, y, loop=LOOP)
+    assert result.diagnosed and result.flags == ()
+
+
+def test_what_is_diagnosed_must_be_what_was_attacked():
+    test = data()[1]
+    with pytest.raises(ArgumentError, match="examples"):
+        attack.diagnose(jax.random.key(0), Model(mlp, base()), test.x[:5], test.y[:5], plain())
+    with pytest.raises(ArgumentError, match="setting"):
+        attack.diagnose(jax.random.key(0), Model(mlp, base()), test.x, test.y, forged(setting=None))
+
+
+def test_every_flag_is_explained():
+    page = (pathlib.Path(__file__).parents[2] / "docs/howto/read-robust-accuracy.md").read_text()
+    for name in attack.CATALOGUE:
+        assert f"| `{name}` |" in page, name
