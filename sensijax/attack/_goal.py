@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 from sensijax.core.keys import GENERATOR
@@ -17,12 +18,14 @@ class Goal:
       y: int32 `[B]` labels.
       target: int32 `[B]` the class to reach, for targeted attempts; -1: any but the label.
       key: uint32 `[B, 2]` raw key of each attempt: a function of (the attack's key, example id, attempt).
+      attempt: int32 `[B]` which attempt on its example a row is; None: the first.
     """
 
     x: Array
     y: Int[Array, "B"]
     target: Int[Array, "B"]
     key: UInt32[Array, "B 2"]
+    attempt: Int[Array, "B"] | None = None
 
     def keys(self, step: Int[Array, "B"] | int) -> Array:
         """Typed keys `[B]` of one step; a row's step counts its own evaluations, whatever the other rows do."""
@@ -56,3 +59,14 @@ class Trace:
 def fools(logits: Float[Array, "B K"], goal: Goal) -> Bool[Array, "B"]:
     """Whether the prediction is wrong. Not where a logit is NaN: no prediction is no wrong one."""
     return (jnp.argmax(logits, axis=1).astype(jnp.int32) != goal.y) & ~jnp.any(jnp.isnan(logits), axis=1)
+
+
+def clearly_fools(logits: Float[Array, "B K"], goal: Goal) -> Bool[Array, "B"]:
+    """Whether the prediction is wrong by more than the rounding of another batch's shape: by 1e-5 of the largest logit.
+
+    For attacks that stop at the boundary: what lies on it to the last bit is right or wrong as the program pleases.
+    """
+    label = jax.nn.one_hot(goal.y, logits.shape[1], dtype=jnp.bool_)
+    others = jnp.max(jnp.where(label, -jnp.inf, logits), axis=1)
+    lead = others - jnp.max(jnp.where(label, logits, -jnp.inf), axis=1)
+    return fools(logits, goal) & (lead > np.float32(1e-5) * jnp.max(jnp.abs(logits), axis=1))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from sensijax.attack._attack import Attack
-from sensijax.attack._goal import Goal, Trace, fools
+from sensijax.attack._goal import Goal, Trace, clearly_fools
 from sensijax.attack._norm import along, check_norm, choose, l2
 from sensijax.attack._victim import Victim
 from sensijax.attack.losses import margin
@@ -133,7 +133,7 @@ class CarliniWagner(Attack):
             return jnp.minimum(margin(logits, y, target) - self.kappa, 0.0)
 
         gradient, each, logits = victim.gradient(minus_f, state.x, goal.y, goal.target, goal.keys(state.step + 1))
-        state = self.noted(goal, state, fools(logits, goal), each)
+        state = self.noted(goal, state, clearly_fools(logits, goal), each)
         change = state.x - goal.x
         objective = l2.size(change) ** 2 - state.c * each
 
@@ -150,7 +150,7 @@ class CarliniWagner(Attack):
         looked = inner % max(1, self.steps // 10) == 0
         stuck = looked & (objective > np.float32(0.9999) * state.worst)
         over = (inner >= self.steps) | stuck
-        reached = fools(logits, goal) & (each >= 0)
+        reached = clearly_fools(logits, goal) & (each >= 0)
         state = dataclasses.replace(
             state,
             inner=inner,

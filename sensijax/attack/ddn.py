@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from sensijax.attack._attack import Attack
-from sensijax.attack._goal import Goal, Trace, fools
+from sensijax.attack._goal import Goal, Trace, clearly_fools
 from sensijax.attack._norm import along, check_norm, l2
 from sensijax.attack._victim import Victim
 from sensijax.attack.losses import Loss, cross_entropy
@@ -75,7 +75,7 @@ class DDN(Attack):
 
     def advance(self, victim: Victim, goal: Goal, state: DDNTrace) -> DDNTrace:
         gradient, loss, logits = victim.gradient(self.loss, state.x, goal.y, goal.target, goal.keys(state.step + 1))
-        fooled = fools(logits, goal)
+        fooled = clearly_fools(logits, goal)
         state = self.noted(goal, state, fooled, loss)
         k = state.step.astype(jnp.float32)
         alpha = self.alpha * cosine(k, self.steps, 1.0, 0.01)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from sensijax.attack._attack import Attack
-from sensijax.attack._goal import Goal, fools
+from sensijax.attack._goal import Goal, clearly_fools
 from sensijax.attack._norm import along, check_norm, choose, l1, l2
 from sensijax.attack._victim import Victim
 from sensijax.attack.carlini_wagner import Search, begun
@@ -85,7 +85,7 @@ class EAD(Attack):
         keys = goal.keys(state.step + 1)
         logits = victim.logits(state.x, keys)
         each = minus_f(logits, goal.y, goal.target)
-        fooled = fools(logits, goal)
+        fooled = clearly_fools(logits, goal)
         state = self.noted(goal, state, fooled, each)
         change = state.x - goal.x
         objective = l2.size(change) ** 2 + self.beta * l1.size(change) - state.c * each
