@@ -1,8 +1,11 @@
 """Adversaries: perturbations that look at the model, and what is wrong with a number that looks too good."""
 
 from sensijax.attack import losses as losses
+from sensijax.attack._ahead import compile_ahead as compile_ahead
 from sensijax.attack._attack import Attack as Attack
 from sensijax.attack._catalogue import CATALOGUE as CATALOGUE
+from sensijax.attack._door import Admitted as Admitted
+from sensijax.attack._door import admit as admit
 from sensijax.attack._flag import SEVERITIES as SEVERITIES
 from sensijax.attack._flag import Flag as Flag
 from sensijax.attack._goal import Goal as Goal
@@ -12,9 +15,14 @@ from sensijax.attack._norm import Norm as Norm
 from sensijax.attack._norm import l1 as l1
 from sensijax.attack._norm import l2 as l2
 from sensijax.attack._norm import linf as linf
+from sensijax.attack._pursuit import Examples as Examples
 from sensijax.attack._pursuit import Loop as Loop
+from sensijax.attack._pursuit import Pursued as Pursued
+from sensijax.attack._pursuit import pursue as pursue
 from sensijax.attack._result import STATUSES as STATUSES
 from sensijax.attack._result import AttackResult as AttackResult
+from sensijax.attack._result import gather as gather
+from sensijax.attack._result import wilson as wilson
 from sensijax.attack._setting import Setting as Setting
 from sensijax.attack._victim import RandomModel as RandomModel
 from sensijax.attack._victim import Victim as Victim
@@ -22,6 +30,7 @@ from sensijax.attack.archive import Findings as Findings
 from sensijax.attack.archive import is_archive as is_archive
 from sensijax.attack.archive import load as load
 from sensijax.attack.archive import verify as verify
+from sensijax.attack.boundary import Boundary as Boundary
 from sensijax.attack.carlini_wagner import CarliniWagner as CarliniWagner
 from sensijax.attack.ddn import DDN as DDN
 from sensijax.attack.deepfool import DeepFool as DeepFool
@@ -29,8 +38,20 @@ from sensijax.attack.diagnose import diagnose as diagnose
 from sensijax.attack.diagnose import monotone as monotone
 from sensijax.attack.elastic_net import EAD as EAD
 from sensijax.attack.fmn import FMN as FMN
+from sensijax.attack.hopskipjump import HopSkipJump as HopSkipJump
 from sensijax.attack.lint import lint as lint
+from sensijax.attack.minimal import minimal_attacks as minimal_attacks
+from sensijax.attack.minimal import minimal_norm as minimal_norm
 from sensijax.attack.momentum import MIM as MIM
 from sensijax.attack.pgd import FGSM as FGSM
 from sensijax.attack.pgd import PGD as PGD
+from sensijax.attack.spatial import SpatialGradient as SpatialGradient
+from sensijax.attack.spatial import SpatialGrid as SpatialGrid
+from sensijax.attack.spatial import SpatialResult as SpatialResult
+from sensijax.attack.spatial import posed as posed
 from sensijax.attack.targeted import TargetedPGD as TargetedPGD
+from sensijax.attack.through import Through as Through
+from sensijax.attack.through import ThroughResult as ThroughResult
+from sensijax.attack.transfer import Transfer as Transfer
+from sensijax.attack.universal import Universal as Universal
+from sensijax.attack.universal import UniversalResult as UniversalResult

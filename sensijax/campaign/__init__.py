@@ -6,6 +6,11 @@ from sensijax.campaign._cell import Cell as Cell
 from sensijax.campaign._cell import perturbed_inputs as perturbed_inputs
 from sensijax.campaign._cell import recompute as recompute
 from sensijax.campaign._compare import compare as compare
+from sensijax.campaign._evaluate import Evaluated as Evaluated
+from sensijax.campaign._evaluate import archives as archives
+from sensijax.campaign._evaluate import evaluate as evaluate
+from sensijax.campaign._evaluate import is_evaluation as is_evaluation
+from sensijax.campaign._evaluation import Evaluation as Evaluation
 from sensijax.campaign._plan import Plan as Plan
 from sensijax.campaign._plan import make_plan as make_plan
 from sensijax.campaign._response import CampaignResponse as CampaignResponse
@@ -21,6 +26,8 @@ from sensijax.campaign._scenario import Scenario as Scenario
 from sensijax.campaign._scenario import Sweep as Sweep
 from sensijax.campaign._scenario import sweep as sweep
 from sensijax.campaign._spec import Spec as Spec
+from sensijax.campaign._spec import attack_kinds as attack_kinds
+from sensijax.campaign._spec import fraction as fraction
 from sensijax.campaign._spec import kinds as kinds
 from sensijax.campaign._spec import load_spec as load_spec
 from sensijax.campaign._tuning import estimate_seconds as estimate_seconds

@@ -10,6 +10,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from sensijax.attack import Attack
+from sensijax.campaign._attacking import attack_faults
+from sensijax.campaign._perturbing import perturbation_faults
 from sensijax.campaign._scenario import STAGE_NAME, Scenario, Sweep
 from sensijax.campaign.design import Design, isolated
 from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model, digest
@@ -81,7 +84,7 @@ class Campaign:
         return self.data.take(np.argsort(self.data.ids, kind="stable"))
 
     @functools.cache  # noqa: B019 - a campaign lives as long as its settings
-    def perturbation(self, stage: str, value: float) -> Perturbation:
+    def perturbation(self, stage: str, value: float) -> Perturbation | Attack:
         """A stage at a setting, its leaves on the host."""
         return jax.tree.map(np.asarray, self.stages[stage].at(value))
 
@@ -91,7 +94,7 @@ class Campaign:
         return self.seeds if draws else self.seeds[:1]  # type: ignore[index,return-value]
 
     def settings_digest(self, scenario: Scenario) -> str:
-        """The digest of what a scenario does: stage names, and the structure and parameters of their perturbations."""
+        """The digest of what a scenario does: stage names, and the structure and parameters of what they are."""
         return digest([(s.stage, _named(self.perturbation(*s))) for s in scenario.settings])
 
     def _is_identity(self, stage: str, value: float) -> bool:
@@ -129,11 +132,11 @@ def campaign_faults(campaign: Any) -> Iterator[Fault]:
         yield from _design_faults(campaign.design, campaign.stages, sound)
     if isinstance(campaign.data, Dataset):
         yield from _data_faults(campaign.data)
-        if sound:
-            unfit = list(_fit_faults(campaign.data, sound))
-            yield from unfit
-            if not any(fault.path == "data.x" for fault in unfit):
-                yield from _value_faults(campaign.data, sound)
+        attacks = {name: sweep for name, sweep in sound.items() if isinstance(sweep.at(sweep.values[0]), Attack)}
+        if attacks:
+            yield from attack_faults(campaign.data, campaign.model, attacks)
+        if perturbations := {name: sweep for name, sweep in sound.items() if name not in attacks}:
+            yield from perturbation_faults(campaign.data, perturbations)
         if isinstance(campaign.model, Model):
             yield from _model_faults(campaign.model, campaign.data)
 
@@ -189,10 +192,9 @@ def _sweep_faults(path: str, sweep: Sweep) -> Generator[Fault, None, bool]:
             continue
         try:
             perturbation = sweep.at(value)
-            if not isinstance(perturbation, Perturbation):
-                raise ArgumentError(
-                    sweep.kind, type(perturbation).__name__, "a class derived from sensijax.perturb.Perturbation"
-                )
+            if not isinstance(perturbation, (Perturbation, Attack)):
+                right = "a class derived from sensijax.perturb.Perturbation, or an attack of sensijax.attack"
+                raise ArgumentError(sweep.kind, type(perturbation).__name__, right)
             identities += bool(np.all(perturbation.is_identity()))
         except ArgumentError as error:
             if error.argument in sweep.options:
@@ -283,52 +285,7 @@ def _model_faults(model: Model, data: Dataset) -> Iterator[Fault]:
         )
 
 
-def _fit_faults(data: Dataset, stages: Mapping[str, Sweep]) -> Iterator[Fault]:
-    example = jax.ShapeDtypeStruct(data.x.shape[1:], data.x.dtype)
-    shown = f"examples {example.dtype}{list(example.shape)}"
-    unfit: dict[str, list[str]] = {}
-    for name, sweep in stages.items():
-        perturbation = sweep.at(sweep.values[-1])
-        try:
-            perturbation.domain.check_shape(example)
-        except ArgumentError as error:  # the data's fault, and one however many stages find it
-            unfit.setdefault(error.right, []).append(name)
-            continue
-        try:
-            jax.eval_shape(perturbation, jax.random.key(0), example)
-        except ArgumentError as error:
-            yield Fault(f"stages.{name}", f"{sweep.kind} on {shown}", error.right)
-        except Exception as error:  # a user's own perturbation class
-            yield Fault(
-                f"stages.{name}",
-                f"{sweep.kind} fails on {shown}: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}",
-                "a perturbation that takes one example and keeps its shape and dtype",
-            )
-    for right, names in unfit.items():
-        yield Fault("data.x", shown, f"{right} (stage{'s' if len(names) > 1 else ''} {', '.join(names)})")
-
-
-def _value_faults(examples: Dataset, stages: Mapping[str, Sweep]) -> Iterator[Fault]:
-    finite = (
-        np.isfinite(examples.x) if np.issubdtype(examples.x.dtype, np.floating) else np.ones(examples.x.shape, bool)
-    )
-    if not finite.any():
-        yield Fault("data.x", "no finite value at all", "at least one example without NaN")
-        return
-    low, high = float(examples.x[finite].min()), float(examples.x[finite].max())
-    for name, sweep in stages.items():
-        domain = sweep.at(sweep.values[0]).domain
-        if low < domain.low or high > domain.high:
-            hint = "; bytes? divide by 255" if domain.high == 1 and 1 < high <= 255 else ""
-            yield Fault(
-                "data.x",
-                f"values from {low:g} to {high:g}",
-                f"stage {name!r} works on {domain.name} values in [{domain.low:g}, {domain.high:g}]{hint}",
-            )
-            return
-
-
-def _named(perturbation: Perturbation) -> Any:
+def _named(perturbation: Perturbation | Attack) -> Any:
     kind = f"{type(perturbation).__module__}.{type(perturbation).__qualname__}"
     return kind, [(f.name, _content(getattr(perturbation, f.name))) for f in dataclasses.fields(perturbation)]  # type: ignore[arg-type]
 
@@ -338,4 +295,6 @@ def _content(value: Any) -> Any:
         return _named(value)
     if isinstance(value, tuple):
         return [_content(v) for v in value]
+    if callable(value) and not dataclasses.is_dataclass(value):  # a loss, say; its code is in the program's digest
+        return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
     return value

@@ -12,7 +12,8 @@ import numpy as np
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._plan import Plan, Tile
-from sensijax.campaign._programs import Block, Name, Programs, Structure
+from sensijax.campaign._programs import Block, Name, Programs
+from sensijax.campaign._structure import OnDevice, Structure
 from sensijax.core import ArgumentError, chunks, stage_key_data, take
 from sensijax.core.keys import words
 from sensijax.core.rows import Chunk
@@ -44,11 +45,12 @@ class Engine:
         """Compiles what tiles of these structures need and is not compiled yet, several programs side by side."""
         names: list[Name] = [n for n in ("load", "forward", "measure", *structures) if n not in self._executables]
         started = time.perf_counter()
-        lowered = [self.programs.lower(name, self.micro_batch, self.plan.block) for name in names]
+        model = OnDevice(self._params, self._forward)
+        traced = [self.programs.prepare(name, self.micro_batch, self.plan.block, model) for name in names]
         with concurrent.futures.ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-            for name, executable in zip(names, pool.map(lambda program: program.compile(), lowered), strict=True):
+            for name, executable in zip(names, pool.map(lambda compiled: compiled(), traced), strict=True):
                 self._executables[name] = executable
-        self.compiled += len(names)
+        self.compiled += sum(name.compilations if isinstance(name, Structure) else 1 for name in names)
         self.compile_seconds += time.perf_counter() - started
 
     @property
@@ -60,7 +62,10 @@ class Engine:
         return analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
 
     def dispatch(self, tile: Tile) -> list[tuple[Chunk, dict[str, jax.Array]]]:
-        """Puts a whole tile on the device's queue; returns at once, with its chunks' columns to come."""
+        """Puts a whole tile on the device's queue; returns at once, with its chunks' columns to come.
+
+        Where a stage is `synchronous`, it returns when that stage is done with the last chunk.
+        """
         return [(chunk, self._respond(*rows)) for chunk, *rows in self._rows(tile)]
 
     def inputs(self, tile: Tile) -> np.ndarray:
@@ -95,21 +100,21 @@ class Engine:
             batch = self._executables["load"](block, example.astype(np.int32))
             x = batch.x
             for structure, variant, key in zip(tile.structures, variants, keys, strict=True):
-                x = self._executables[structure](take(variant, scenario), key[seed], batch.ids, x)
+                x = self._executables[structure](take(variant, scenario), key[seed], batch, x, chunk.valid)
             yield chunk, batch, x
 
     def _respond(self, batch: Any, x: jax.Array) -> dict[str, jax.Array]:
-        return self._executables["measure"](self._executables["forward"](self._params, x), batch)
+        return self._executables["measure"](self._forward(x), batch)
+
+    def _forward(self, x: Any) -> jax.Array:
+        return self._executables["forward"](self._params, x)
 
     def _load_block(self, start: int, stop: int) -> Block:
         if self._block is None or self._block[0] != start:
             examples, rows = self.campaign.examples, np.minimum(np.arange(start, start + self.plan.block), stop - 1)
             x, y, ids = examples.x[rows], examples.y[rows], words(examples.ids[rows])
             sound = np.isfinite(x.reshape(len(x), -1)).all(axis=-1)
-            clean = [
-                self._executables["forward"](self._params, x[c.rows])[: c.valid]
-                for c in chunks(len(x), self.micro_batch)
-            ]
+            clean = [self._forward(x[c.rows])[: c.valid] for c in chunks(len(x), self.micro_batch)]
             clean = jnp.concatenate(clean)
             self._refuse_probabilities(np.asarray(clean), sound)
             self._block = start, Block(jnp.asarray(x), jnp.asarray(y), jnp.asarray(ids), clean, jnp.asarray(sound))

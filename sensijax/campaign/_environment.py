@@ -8,7 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from sensijax.core import digest
+from sensijax.campaign._store import Store
+from sensijax.core import StoreError, digest
 
 
 def environment() -> dict[str, Any]:
@@ -32,6 +33,24 @@ def environment() -> dict[str, Any]:
         "matmul_precision": str(jax.config.jax_default_matmul_precision),  # type: ignore[attr-defined]
     }
     return {"id": digest(facts), **facts}
+
+
+def refuse_mixing(store: Store, here: dict[str, Any]) -> None:
+    """Refuses to go on in a folder that something was computed in elsewhere.
+
+    Raises:
+      StoreError: if the folder remembers another environment than this one: with what differs.
+    """
+    paths = (store.folder / "environments").glob("*.json")
+    others = [path.stem for path in paths if path.stem != here["id"]]
+    if others:
+        other = store.read_json(f"environments/{others[0]}.json") or {}
+        differing = {k: (other.get(k), v) for k, v in here.items() if k != "id" and other.get(k) != v}
+        raise StoreError(
+            f"{store.folder} holds tiles computed in another environment "
+            f"({', '.join(f'{k}: {a!r} then, {b!r} now' for k, (a, b) in differing.items())}); "
+            "results may differ in the last bits: use another folder, or allow mixing (--allow-mixed)"
+        )
 
 
 def _cpu_features() -> str:

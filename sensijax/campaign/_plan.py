@@ -4,13 +4,16 @@ import dataclasses
 from collections.abc import Iterator
 
 from sensijax.campaign._campaign import Campaign
-from sensijax.campaign._programs import Programs, Structure
+from sensijax.campaign._programs import Programs, structure_of
 from sensijax.campaign._scenario import Scenario
+from sensijax.campaign._structure import Structure
 from sensijax.core import digest
 
 TILE_ROWS = (
     2048  # a tile holds at least so many rows where the campaign has them: seconds of work at most, and few files
 )
+TILE_PASSES = 1 << 18  # passes through the model that a tile of attacks takes at most, where that is fewer rows ...
+FEWEST_ROWS = 256  # ... but no fewer than these: a loop's places are to be filled
 BLOCK_BYTES = 256 << 20
 BLOCK_EXAMPLES = 8192
 BYTES_PER_ROW = 40  # of a finished part: measured 30 to 40 on the digits
@@ -68,8 +71,8 @@ class Plan:
 
     @property
     def programs(self) -> int:
-        """How many programs a complete run compiles: load, forward, measure, and one for each structure of stage."""
-        return 3 + len(self.structures)
+        """How many programs a complete run compiles: load, forward, measure, and those of each structure of stage."""
+        return 3 + sum(structure.compilations for structure in self.structures)
 
     @property
     def bytes(self) -> int:
@@ -92,44 +95,59 @@ def make_plan(campaign: Campaign, programs: Programs | None = None) -> Plan:
     block = max(1, min(n, BLOCK_EXAMPLES, BLOCK_BYTES // max(1, campaign.examples.x[0].nbytes)))
     groups: dict[tuple, list[Scenario]] = {}
     for scenario in campaign.scenarios:
-        structures = tuple(Structure.of(campaign.perturbation(*setting)) for setting in scenario.settings)
+        structures = tuple(structure_of(campaign.perturbation(*setting)) for setting in scenario.settings)
         groups.setdefault((scenario.stages, structures, campaign.seeds_of(scenario)), []).append(scenario)
     tiles = []
     for start in range(0, n, block):
         stop = min(start + block, n)
         for (_, structures, seeds), scenarios in groups.items():
             program = programs.digest("forward", "measure", *structures)
-            for some_scenarios, some_seeds in _cut(scenarios, seeds, stop - start):
-                tiles.append(
-                    Tile(
-                        id=digest(
-                            LAYOUT,
-                            campaign.model.digest,
-                            campaign.data.digest,
-                            program,
-                            block,
-                            start,
-                            [(s.name, campaign.settings_digest(s)) for s in some_scenarios],
-                            some_seeds,
-                        ),
-                        scenarios=some_scenarios,
-                        seeds=some_seeds,
-                        start=start,
-                        stop=stop,
-                        program=program,
-                        structures=structures,
+            most = _most_rows(structures)
+            for first, last in _spans(start, stop, most):
+                for some_scenarios, some_seeds in _cut(scenarios, seeds, last - first, most):
+                    address = (block, first) if (first, last) == (start, stop) else (block, first, last)
+                    tiles.append(
+                        Tile(
+                            id=digest(
+                                LAYOUT,
+                                campaign.model.digest,
+                                campaign.data.digest,
+                                program,
+                                *address,
+                                [(s.name, campaign.settings_digest(s)) for s in some_scenarios],
+                                some_seeds,
+                            ),
+                            scenarios=some_scenarios,
+                            seeds=some_seeds,
+                            start=first,
+                            stop=last,
+                            program=program,
+                            structures=structures,
+                        )
                     )
-                )
     distinct = dict.fromkeys(structure for tile in tiles for structure in tile.structures)
     return Plan(tuple(tiles), tuple(distinct), block)
 
 
+def _most_rows(structures: tuple[Structure, ...]) -> int:
+    """Rows of a tile: fewer where an attack makes each of them costly."""
+    passes = sum(structure.passes for structure in structures)
+    return TILE_ROWS if not passes else min(TILE_ROWS, max(FEWEST_ROWS, TILE_PASSES // passes))
+
+
+def _spans(start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
+    """A block of examples, cut where tiles are to be smaller than usual."""
+    step = stop - start if most == TILE_ROWS else most
+    for first in range(start, stop, step):
+        yield first, min(first + step, stop)
+
+
 def _cut(
-    scenarios: list[Scenario], seeds: tuple[int, ...], examples: int
+    scenarios: list[Scenario], seeds: tuple[int, ...], examples: int, most: int
 ) -> Iterator[tuple[tuple[Scenario, ...], tuple[int, ...]]]:
     # Whole scenarios together while a tile is small; a scenario's seeds apart once they fill a tile by themselves.
-    seeds_per_tile = min(len(seeds), max(1, -(-TILE_ROWS // examples)))
-    scenarios_per_tile = max(1, TILE_ROWS // (examples * seeds_per_tile)) if seeds_per_tile == len(seeds) else 1
+    seeds_per_tile = min(len(seeds), max(1, -(-most // examples)))
+    scenarios_per_tile = max(1, most // (examples * seeds_per_tile)) if seeds_per_tile == len(seeds) else 1
     for i in range(0, len(scenarios), scenarios_per_tile):
         for j in range(0, len(seeds), seeds_per_tile):
             yield tuple(scenarios[i : i + scenarios_per_tile]), seeds[j : j + seeds_per_tile]

@@ -1,27 +1,25 @@
 """The programs of a campaign: a short pipeline, each link compiled once.
 
-    load -> perturb (one for each structure of stage) -> forward -> measure
+    load -> stages (one for each structure) -> forward -> measure
 
-A pair of stages is two `perturb` calls, not a program of its own: k stages cost k + 3 compilations, where fusing every
-pair with the model would cost k (k + 1) / 2 of them.
+A pair of stages is two calls, not a program of its own: k perturbations cost k + 3 compilations, where fusing every
+pair with the model would cost k (k + 1) / 2 of them. An attack is two programs for each of its parts.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from sensijax import measure as measures
+from sensijax.attack import Attack
+from sensijax.campaign._attacking import AttackStructure
 from sensijax.campaign._campaign import Campaign
-from sensijax.core import Batch, digest, example_key, program_digest
+from sensijax.campaign._structure import DIGEST_WIDTH, OnDevice, PerturbationStructure, Structure
+from sensijax.core import Batch, digest, program_digest
 from sensijax.core.struct import struct
-from sensijax.perturb import Perturbation
-
-DIGEST_WIDTH = 8  # programs are named by their text at this width, so that a name does not depend on the micro-batch
 
 
 @struct
@@ -40,22 +38,9 @@ class Block:
     sound: jax.Array
 
 
-@dataclasses.dataclass(frozen=True)
-class Structure:
-    """What decides the code of a stage: the perturbation's tree and the shapes of its leaves; its numbers do not."""
-
-    tree: Any
-    leaves: tuple[tuple[tuple[int, ...], str], ...]
-
-    @classmethod
-    def of(cls, perturbation: Perturbation) -> "Structure":
-        leaves, tree = jax.tree.flatten(perturbation)
-        return cls(tree, tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves))
-
-    def spec(self, width: int) -> Any:
-        """Shapes of a stack of `width` of them."""
-        leaves = [jax.ShapeDtypeStruct((width, *shape), np.dtype(dtype)) for shape, dtype in self.leaves]
-        return jax.tree.unflatten(self.tree, leaves)
+def structure_of(value: Any) -> Structure:
+    """The structure of what a stage does at one setting."""
+    return (AttackStructure if isinstance(value, Attack) else PerturbationStructure).of(value)
 
 
 Name = str | Structure
@@ -74,7 +59,7 @@ class Programs:
         examples = campaign.examples
         self._x = (examples.x.shape[1:], examples.x.dtype)
         self._y = (examples.y.shape[1:], examples.y.dtype)
-        self._params = jax.tree.map(
+        self.params = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), campaign.model.params
         )
         self._respond = (
@@ -86,28 +71,36 @@ class Programs:
         """The digest of a pipeline of these programs: their lowered StableHLO, and the names of nothing else."""
         for name in names:
             if name not in self._digests:
-                self._digests[name] = program_digest(self.lower(name, DIGEST_WIDTH, DIGEST_WIDTH))
+                self._digests[name] = (
+                    name.digest(self)
+                    if isinstance(name, Structure)
+                    else program_digest(self.lower(name, DIGEST_WIDTH, DIGEST_WIDTH))
+                )
         return digest([self._digests[name] for name in names])
 
-    def lower(self, name: Name, width: int, block: int) -> jax.stages.Lowered:
-        """Traces one program for micro-batches of `width` rows out of blocks of `block` examples."""
-        function, arguments = self._definition(name, width, block)
+    def prepare(self, name: Name, width: int, block: int, model: OnDevice) -> Callable[[], Any]:
+        """Traces one program for micro-batches of `width` rows; what it returns compiles, in any thread."""
+        return (
+            name.prepare(self, width, model) if isinstance(name, Structure) else self.lower(name, width, block).compile
+        )
+
+    def lower(self, name: str, width: int, block: int) -> jax.stages.Lowered:
+        """Traces `load`, `forward` or `measure`, out of blocks of `block` examples."""
+        function, arguments = self._fixed(width, block)[name]
         return jax.jit(function).lower(*arguments)
 
-    def output_spec(self, width: int) -> jax.ShapeDtypeStruct:
-        return self.campaign.model.output_spec(self._rows(width, self._x))
+    def inputs(self, width: int) -> jax.ShapeDtypeStruct:
+        """A batch of inputs."""
+        return self._rows(width, self._x)
 
-    def _definition(self, name: Name, width: int, block: int) -> tuple[Callable, tuple]:
-        if isinstance(name, Structure):
-            key_words = jax.ShapeDtypeStruct((width, 2), jnp.uint32)
-            return _perturb, (name.spec(width), key_words, key_words, self._rows(width, self._x))
-        return self._fixed(width, block)[name]
+    def output_spec(self, width: int) -> jax.ShapeDtypeStruct:
+        return self.campaign.model.output_spec(self.inputs(width))
 
     def _fixed(self, width: int, block: int) -> Mapping[str, tuple[Callable, tuple]]:
         index = jax.ShapeDtypeStruct((width,), jnp.int32)
         return {
             "load": (_load, (self._container(Block, block), index)),
-            "forward": (self.campaign.model.apply, (self._params, self._rows(width, self._x))),
+            "forward": (self.campaign.model.apply, (self.params, self._rows(width, self._x))),
             "measure": (
                 functools.partial(_measure, self._respond),
                 (self.output_spec(width), self._container(Batch, width)),
@@ -132,10 +125,6 @@ def _load(block: Block, index: jax.Array) -> Batch:
     return Batch(
         x=block.x[index], y=block.y[index], ids=block.ids[index], clean=block.clean[index], sound=block.sound[index]
     )
-
-
-def _perturb(perturbations: Perturbation, stage_keys: jax.Array, ids: jax.Array, x: jax.Array) -> jax.Array:
-    return jax.vmap(lambda p, stage, example, v: p(example_key(stage, example), v))(perturbations, stage_keys, ids, x)
 
 
 def _measure(respond: Callable, outputs: jax.Array, batch: Batch) -> dict[str, jax.Array]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Engine, is_out_of_memory
-from sensijax.campaign._environment import environment
+from sensijax.campaign._environment import environment, refuse_mixing
 from sensijax.campaign._manifest import manifest_of
 from sensijax.campaign._plan import BYTES_PER_ROW, Plan, Tile, make_plan
 from sensijax.campaign._programs import Programs
@@ -157,7 +157,8 @@ class _Run:
         check_folder(self.store.folder, plan)
         manifest = manifest_of(self.campaign, plan, self.environment)
         before = self.store.read_json("campaign.json")
-        self._refuse_mixing(plan)
+        if not self.allow_mixed and self.store.tiles() & {tile.id for tile in plan.tiles}:
+            refuse_mixing(self.store, self.environment)
         self.store.clear_strays()
         if before is not None and before["id"] != manifest["id"]:
             self.store.write_json(f"history/{before['id']}.json", before)
@@ -172,24 +173,6 @@ class _Run:
         if before != manifest:
             self.store.write_json("campaign.json", manifest)
         self.store.write_json(f"environments/{self.environment['id']}.json", self.environment)
-
-    def _refuse_mixing(self, plan: Plan) -> None:
-        if self.allow_mixed:
-            return
-        present = self.store.tiles() & {tile.id for tile in plan.tiles}
-        others = [
-            path.stem
-            for path in (self.store.folder / "environments").glob("*.json")
-            if path.stem != self.environment["id"]
-        ]
-        if present and others:
-            other = self.store.read_json(f"environments/{others[0]}.json") or {}
-            differing = {k: (other.get(k), v) for k, v in self.environment.items() if k != "id" and other.get(k) != v}
-            raise StoreError(
-                f"{self.store.folder} holds tiles computed in another environment "
-                f"({', '.join(f'{k}: {a!r} then, {b!r} now' for k, (a, b) in differing.items())}); "
-                "results may differ in the last bits: use another folder, or allow mixing (--allow-mixed)"
-            )
 
     def _example_columns(self) -> dict[str, np.ndarray]:
         examples = self.campaign.examples
@@ -223,6 +206,9 @@ class _Run:
         try:
             in_flight: tuple[Tile, Any, float] | None = None
             for tile in todo:
+                if in_flight is not None and any(structure.synchronous for structure in tile.structures):
+                    self._collect(writer, *in_flight)  # what is finished goes to disk before the host is busy
+                    in_flight = None
                 at = time.perf_counter()
                 dispatched = tile, self.engine.dispatch(tile), at
                 if in_flight is not None:  # the next tile is queued on the device before the host looks at this one

@@ -48,9 +48,11 @@ def sweep(target: Any, **settings: Any) -> Sweep:
     """The settings of a stage: a perturbation at several severities, or at several values of one of its parameters.
 
     Args:
-      target: a perturbation class, a `perturb.chain(...)`, or anything with `.at(severity)`.
+      target: a perturbation class, a `perturb.chain(...)`, anything with `.at(severity)`, or an attack class.
       **settings: exactly one sequence or array, the axis that is swept: `severity=[0, 1, 2]`, or a parameter's name
-        (`std=[0.0, 0.1]`); everything else is a fixed option of every variant (`size=32`).
+        (`std=[0.0, 0.1]`); everything else is a fixed option of every variant (`size=32`). Of an attack the axis is its
+        budget (`eps=[0, 2/255, 8/255]`). An attack meets the model and what the stages before it have left; it does
+        not know of those that come after it.
 
     Returns:
       A `Sweep`. Its faults (a severity above the scale, a missing 0, ...) are reported by the campaign, together.
@@ -62,9 +64,16 @@ def sweep(target: Any, **settings: Any) -> Sweep:
       >>> from sensijax.perturb import image
       >>> sweep(image.Fog, severity=[0, 1, 2], size=32).values
       (0.0, 1.0, 2.0)
+      >>> from sensijax import attack
+      >>> sweep(attack.PGD, eps=[0, 0.1], norm="l2", steps=10).axis
+      'eps'
     """
-    ranks = getattr(target, "ranks", {})  # a parameter that is an array itself is an option, not an axis
-    axes = {name: value for name, value in settings.items() if _rank(name, value) == 1 and name not in ranks}
+    # A parameter that is an array or a tuple itself is an option, not an axis.
+    whole = {
+        *getattr(target, "ranks", {}),
+        *(name for name in statics(target) if isinstance(settings.get(name), tuple)),
+    }
+    axes = {name: value for name, value in settings.items() if _rank(name, value) == 1 and name not in whole}
     if "severity" in settings and _rank("severity", settings["severity"]) == 0:
         axes = {"severity": np.atleast_1d(settings["severity"])}
     if len(axes) != 1:
@@ -91,6 +100,12 @@ def sweep(target: Any, **settings: Any) -> Sweep:
     if array.size and not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
         raise ArgumentError(axis, repr(values), "numbers")
     return Sweep(target, axis, tuple(float(v) for v in array.tolist()), options)
+
+
+def statics(target: Any) -> set[str]:
+    """The parameters of a class that decide its code, and cannot be swept."""
+    fields = dataclasses.fields(target) if dataclasses.is_dataclass(target) else ()
+    return {field.name for field in fields if field.metadata.get("static")}
 
 
 def _rank(name: str, value: Any) -> int:

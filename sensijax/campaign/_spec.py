@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sensijax import perturb
+from sensijax import attack, perturb
 from sensijax.campaign._campaign import ABSENT, Campaign, campaign_faults
 from sensijax.campaign._importing import ImportFault, failure, import_target
-from sensijax.campaign._scenario import Sweep, options_of, sweep
+from sensijax.campaign._scenario import Sweep, options_of, statics, sweep
 from sensijax.campaign._spec_tables import DESIGNS, SpecTable, table_faults
 from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model
 from sensijax.core.errors import did_you_mean
@@ -37,9 +37,21 @@ class Spec:
 
 
 def kinds() -> dict[str, type]:
-    """The names that a spec's `kind` may have, and the perturbations they stand for."""
+    """The names that a spec's `kind` may have for perturbations, and what they stand for."""
     word = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # Gamma, jpeg, iso_noise, gaussian_noise
     return {word.sub("_", cls.__name__).lower(): cls for cls in perturb.image.ALL}
+
+
+def attack_kinds() -> dict[str, type]:
+    """The names that a spec's `kind` may have for attacks, and what they stand for.
+
+    Example:
+      >>> attack_kinds()["pgd"].__name__
+      'PGD'
+    """
+    public = vars(attack).values()
+    found = [cls for cls in public if isinstance(cls, type) and issubclass(cls, attack.Attack)]
+    return {cls.__name__.lower(): cls for cls in found if cls is not attack.Attack}
 
 
 def load_spec(path: str | pathlib.Path) -> Spec:
@@ -176,6 +188,9 @@ class _Reader:
                 self._fault(("stage", i, key), "an unknown key", did_you_mean(key, [*known, "name", "kind", "chain"]))
                 faulty = True
                 continue
+            if key in statics(target) and isinstance(value, list):
+                settings[key] = tuple(value)  # such as box = [0, 1]: no axis
+                continue
             try:
                 settings[key] = _values(value)
             except ValueError as error:
@@ -220,18 +235,20 @@ class _Reader:
             except ImportFault as fault:
                 self._fault(path, repr(kind), str(fault))
                 return None
-            if hasattr(found, "at") or isinstance(found, type) and issubclass(found, perturb.Perturbation):
+            stages = (perturb.Perturbation, attack.Attack)
+            if hasattr(found, "at") or isinstance(found, type) and issubclass(found, stages):
                 return found
             self._fault(
                 path,
                 f"{kind} is of type {type(found).__name__}",
-                "a perturbation class, or anything with .at(severity)",
+                "a perturbation class, an attack class, or anything with .at(severity)",
             )
             return None
-        if kind not in kinds():
-            self._fault(path, repr(kind), f"{did_you_mean(kind, kinds())} (or module:Class for your own)")
+        known = kinds() | ({} if path[-1] == "chain" else attack_kinds())
+        if kind not in known:
+            self._fault(path, repr(kind), f"{did_you_mean(kind, known)} (or module:Class for your own)")
             return None
-        return kinds()[kind]
+        return known[kind]
 
     # --- faults ------------------------------------------------------------------------------------------------------
 
@@ -318,14 +335,36 @@ def _values(value: Any) -> Any:
         or isinstance(value, list)
         and not any(isinstance(v, Mapping | list) for v in value)
     ):
-        return value
+        return [_number(v) for v in value] if isinstance(value, list) else value
     if (
         isinstance(value, Mapping)
         and set(value) == {"linspace"}
         and isinstance(value["linspace"], list)
         and len(value["linspace"]) == 3
     ):
-        start, stop, count = value["linspace"]
+        start, stop, count = map(_number, value["linspace"])
         if type(count) is int and count >= 1 and all(type(end) in (int, float) for end in (start, stop)):
             return np.linspace(start, stop, count).tolist()
     raise ValueError("a list of numbers, or {linspace = [start, stop, count]}")
+
+
+def _number(value: Any) -> Any:
+    """A fraction that is written as one, such as "8/255", as a number."""
+    return fraction(value) if isinstance(value, str) and "/" in value else value
+
+
+def fraction(text: str) -> float:
+    """A number, or a fraction of two.
+
+    Raises:
+      ValueError: if it is neither.
+
+    Example:
+      >>> fraction("8/255") == 8 / 255, fraction("0.5")
+      (True, 0.5)
+    """
+    above, slash, below = text.partition("/")
+    try:
+        return float(above) / float(below) if slash else float(above)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError("a number, or a fraction such as 8/255") from None

@@ -22,7 +22,7 @@ import pathlib
 import platform
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import duckdb
@@ -31,7 +31,7 @@ import numpy as np
 from sensijax.core.digest import file_digest
 from sensijax.core.errors import StoreError
 
-_PART = re.compile(r"([0-9a-f]{32})-([0-9a-f]{32})\.parquet")
+_PART = re.compile(r"([0-9a-f]{32})-([0-9a-f]{32})\.(?:parquet|npz)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,11 +88,29 @@ class Store:
         Raises:
           StoreError: if the disk is full or the folder cannot be written; nothing partial is left under a final name.
         """
-        return self._write(self.folder / "parts", f"{tile}-", columns, constants)
+        return self._write(
+            self.folder / "parts", f"{tile}-", ".parquet", lambda path: self._copy(path, columns, constants)
+        )
 
     def write_examples(self, columns: Mapping[str, np.ndarray]) -> pathlib.Path:
         """Writes the table of examples (id, label, groups); the same content always has the same name."""
-        return self._write(self.folder / "examples", "", columns, {})
+        return self._write(self.folder / "examples", "", ".parquet", lambda path: self._copy(path, columns, {}))
+
+    def commit_arrays(self, unit: str, arrays: Mapping[str, np.ndarray]) -> pathlib.Path:
+        """Writes a finished unit of an evaluation as `units/UNIT-DIGEST.npz`, the way `commit` writes a tile.
+
+        The same arrays give the same bytes, and so the same name.
+        """
+
+        def write(path: pathlib.Path) -> None:
+            with open(path, "wb") as file:
+                np.savez_compressed(file, allow_pickle=False, **arrays)
+
+        return self._write(self.folder / "units", f"{unit}-", ".npz", write)
+
+    def scan_units(self, units: Iterable[str]) -> Scan:
+        """Finds the files of these units, as `scan` finds parts."""
+        return self._scan("units", set(units))
 
     def scan(self, tiles: Iterable[str] | None = None) -> Scan:
         """Finds the parts of these tiles (all, if None) and verifies their digests; damaged ones go to quarantine.
@@ -100,10 +118,12 @@ class Store:
         Raises:
           StoreError: if a part cannot be read at all (permissions, I/O).
         """
-        wanted = None if tiles is None else set(tiles)
+        return self._scan("parts", None if tiles is None else set(tiles))
+
+    def _scan(self, folder: str, wanted: set[str] | None) -> Scan:
         parts: dict[str, pathlib.Path] = {}
         damaged, conflicts = [], []
-        for path in sorted((self.folder / "parts").glob("*.parquet")):
+        for path in sorted((self.folder / folder).glob("*")):
             match = _PART.fullmatch(path.name)
             if not match or (wanted is not None and match[1] not in wanted):
                 continue
@@ -205,15 +225,15 @@ class Store:
     # --- how ---------------------------------------------------------------------------------------------------------
 
     def _write(
-        self, folder: pathlib.Path, prefix: str, columns: Mapping[str, np.ndarray | Coded], constants: Mapping[str, Any]
+        self, folder: pathlib.Path, prefix: str, suffix: str, write: Callable[[pathlib.Path], None]
     ) -> pathlib.Path:
         with self._guard(folder):
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / _temporary()
             try:
-                self._copy(temporary, columns, constants)
+                write(temporary)
                 _fsync(temporary)
-                final = folder / f"{prefix}{file_digest(temporary)}.parquet"
+                final = folder / f"{prefix}{file_digest(temporary)}{suffix}"
                 os.replace(temporary, final)
             except BaseException:
                 temporary.unlink(missing_ok=True)

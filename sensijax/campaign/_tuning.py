@@ -128,7 +128,8 @@ def estimate_seconds(campaign: Campaign, plan: Plan) -> float:
       plan: its plan.
 
     Returns:
-      Seconds, without compilation: one micro-batch of each kind of tile is run, and scaled up.
+      Seconds, without compilation: one micro-batch of each kind of tile is run, and scaled up. Attacks are not run:
+      they count with the passes through the model that they take at most.
     """
     programs = Programs(campaign)
     width = Tuning(campaign, plan, programs, environment()["id"], None).micro_batch()
@@ -138,14 +139,14 @@ def estimate_seconds(campaign: Campaign, plan: Plan) -> float:
     for tile in plan.tiles:
         rows[tile.structures] = rows.get(tile.structures, 0) + tile.rows
         sample.setdefault(tile.structures, tile)
-    engine.compile(plan.structures)
+    timed = {s: tile for s, tile in sample.items() if len(s) <= 1 and not any(one.passes for one in s)}
+    engine.compile(tuple(dict.fromkeys(structure for structures in timed for structure in structures)))
     # A pair costs what its members cost, once the model is taken off: only single stages are timed.
-    seconds = {
-        s: _best_time(lambda tile=tile: engine.row(tile, 0)) / width for s, tile in sample.items() if len(s) <= 1
-    }
+    seconds = {s: _best_time(lambda tile=tile: engine.row(tile, 0)) / width for s, tile in timed.items()}
     base = seconds.get((), 0.0)
     return sum(
-        n * (base + sum(seconds.get((one,), base) - base for one in structures)) for structures, n in rows.items()
+        n * (base + sum(base * one.passes + seconds.get((one,), base) - base for one in structures))
+        for structures, n in rows.items()
     )
 
 

@@ -1,0 +1,319 @@
+"""Carrying out an evaluation: what is missing of its ledger is computed; then results, flags and adversarial sets.
+
+    attack.json          what the folder is about: model, data, attack, budgets, units
+    units/UNIT-DIGEST.npz        one finished unit; DIGEST is that of the file's bytes
+    adversarial/eps-EPS/         the adversarial set of one budget, with its flags: see `sensijax.attack.archive`
+    finished.json        which units the adversarial sets were made from
+
+and, as in a campaign's folder, quarantine/, history/, environments/, runs.jsonl. A kill costs the unit in hand.
+"""
+
+import dataclasses
+import logging
+import os
+import pathlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from sensijax.attack import (
+    Admitted,
+    AttackResult,
+    Loop,
+    Pursued,
+    Setting,
+    Victim,
+    admit,
+    compile_ahead,
+    diagnose,
+    gather,
+    load,
+    monotone,
+    pursue,
+)
+from sensijax.campaign._environment import environment, refuse_mixing
+from sensijax.campaign._evaluation import Evaluation, Unit, block_of
+from sensijax.campaign._run import Progress
+from sensijax.campaign._store import Store
+from sensijax.core import StoreError, digest
+
+log = logging.getLogger(__name__)
+
+_FIELDS = ("found", "broken", "distance", "attempt", "forwards", "backwards")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What an evaluation found. Made by `evaluate`, or by `Evaluated.open` from a folder.
+
+    Attributes:
+      folder: where it is.
+      manifest: what `attack.json` says.
+      results: an `AttackResult` for each budget, smallest first.
+    """
+
+    folder: pathlib.Path
+    manifest: dict[str, Any]
+    results: tuple[AttackResult, ...]
+
+    @classmethod
+    def open(cls, folder: str | os.PathLike) -> "Evaluated":
+        """Opens the folder of a finished evaluation; every digest is checked.
+
+        Raises:
+          StoreError: if it is no evaluation's folder, or not finished, or damaged.
+        """
+        store = Store(folder)
+        manifest = read_manifest(store)
+        finished = store.read_json("finished.json")
+        if finished is None or finished["id"] != manifest["id"]:
+            raise StoreError(f"{store.folder} is not finished: the same `sensijax attack` goes on from there")
+        return cls(store.folder, manifest, tuple(load(path) for path in archives(store.folder, manifest)))
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        return tuple(self.manifest["budgets"])
+
+    def statistics(self) -> list[dict[str, Any]]:
+        """What each run computed, oldest first."""
+        return Store(self.folder).read_lines("runs.jsonl")
+
+    def report(self, path: str | os.PathLike | None = None) -> pathlib.Path:
+        """Writes the report: one self-contained HTML file, `report.html` in the folder unless given."""
+        from sensijax.report import write_attack_report  # as `Results.report` does
+
+        return write_attack_report(self, path)
+
+
+def is_evaluation(folder: str | os.PathLike) -> bool:
+    """Whether a folder is that of an evaluation."""
+    return (pathlib.Path(folder) / "attack.json").is_file()
+
+
+def read_manifest(store: Store) -> dict[str, Any]:
+    manifest = store.read_json("attack.json")
+    if manifest is None:
+        raise StoreError(f"{store.folder} is no evaluation's folder: it has no attack.json")
+    return manifest
+
+
+def archives(folder: pathlib.Path, manifest: dict[str, Any]) -> list[pathlib.Path]:
+    """Where the adversarial set of each budget lies, smallest first."""
+    return [folder / "adversarial" / f"eps-{eps:.9g}" for eps in manifest["budgets"]]
+
+
+def evaluate(
+    evaluation: Evaluation,
+    store: str | os.PathLike,
+    *,
+    loop: Loop | None = None,
+    allow_mixed: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> Evaluated:
+    """Carries out an evaluation, or what is missing of it.
+
+    Args:
+      evaluation: what to find out.
+      store: the folder; made if it is not there.
+      loop: how to run; `Loop.here()` unless given.
+      allow_mixed: go on in a folder whose units come from another environment.
+      progress: called with a `Progress` as it goes on: its tiles are units.
+
+    Returns:
+      The results, complete and diagnosed.
+
+    Raises:
+      StoreError: if the folder cannot be written (what is finished stays), or another environment wrote into it.
+
+    Example:
+      >>> from sensijax import attack                                                   # doctest: +SKIP
+      >>> evaluation = Evaluation(model, data, sj.sweep(attack.AutoAttack, eps=[8 / 255]))  # doctest: +SKIP
+      >>> evaluate(evaluation, "runs/autoattack").results[0].robust_accuracy            # doctest: +SKIP
+    """
+    run = _Evaluating(evaluation, Store(store), loop or Loop.here(), progress or (lambda _: None))
+    return run.execute(allow_mixed)
+
+
+class _Evaluating:
+    def __init__(self, evaluation: Evaluation, store: Store, loop: Loop, report: Callable[[Progress], None]):
+        self.evaluation, self.store, self.loop, self.report = evaluation, store, loop, report
+        self.started = time.perf_counter()
+        self.compile_seconds = 0.0
+        self.computed = self.rows = 0
+        self.forwards = self.backwards = 0
+        self.ready: set[Any] = set()
+
+    def execute(self, allow_mixed: bool) -> Evaluated:
+        evaluation = self.evaluation
+        self.report(Progress("planning"))
+        here, block = environment(), block_of(self.loop)
+        self.units = evaluation.units(block)
+        manifest = evaluation.manifest(self.units, self.loop, block, here)
+        self._open_folder(manifest, here, allow_mixed)
+        scan = self.store.scan_units(unit.id for unit in self.units)
+        for name in scan.damaged:
+            log.warning("%s was damaged: moved to quarantine, will be computed again", name)
+        names = digest(sorted(path.name for path in scan.parts.values()))
+        finished = self.store.read_json("finished.json")
+        if len(scan.parts) == len(self.units) and finished == {"id": manifest["id"], "units": names}:
+            self.report(Progress("done", len(self.units), len(self.units)))
+            return Evaluated.open(self.store.folder)
+        results = self._results(scan.parts)
+        self._keep(manifest, results)
+        self._finish(here)
+        return Evaluated.open(self.store.folder)
+
+    def _open_folder(self, manifest: dict[str, Any], here: dict[str, Any], allow_mixed: bool) -> None:
+        before = self.store.read_json("attack.json")
+        if self.store.read_json("campaign.json") is not None:
+            raise StoreError(f"{self.store.folder} is a campaign's folder: choose another for the attack")
+        if not allow_mixed and any((self.store.folder / "units").glob("*.npz")):
+            refuse_mixing(self.store, here)
+        self.store.clear_strays()
+        if before is not None and before["id"] != manifest["id"]:
+            self.store.write_json(f"history/{before['id']}.json", before)
+            log.warning("the folder held another evaluation: its units are kept apart")
+        if before != manifest:
+            self.store.write_json("attack.json", manifest)
+        self.store.write_json(f"environments/{here['id']}.json", here)
+
+    # --- the ledger --------------------------------------------------------------------------------------------------
+
+    def _results(self, present: Any) -> list[AttackResult]:
+        """Goes through the ledger in order, reading what is there and computing what is not."""
+        evaluation, examples = self.evaluation, self.evaluation.examples
+        self.victim = Victim.of(evaluation.model)
+        self.report(self._progress("running", 0))
+        admitted = admit(
+            self.victim, evaluation.key, examples.x, examples.y, examples.ids, evaluation.at(0).box, self.loop
+        )
+        attacked, results, before = admitted.attacked, [], None
+        names = [name for name, _ in evaluation.at(0).parts()]
+        done = 0
+        for budget in range(len(evaluation.budgets)):
+            outcomes = [_nothing(attacked.x) for _ in names]
+            if before is not None:
+                for outcome, earlier in zip(outcomes, before, strict=True):
+                    _take_over(outcome, earlier)
+            for unit in (unit for unit in self.units if unit.budget == budget):
+                position = np.flatnonzero((admitted.index >= unit.start) & (admitted.index < unit.stop))
+                left = position[~np.any([outcome.broken[position] for outcome in outcomes], axis=0)]
+                arrays = self._unit(unit, names[unit.part], present.get(unit.id), admitted, left, done)
+                for name in _FIELDS:
+                    getattr(outcomes[unit.part], name)[left] = arrays[name]
+                done += 1
+                broken = np.any([outcome.broken for outcome in outcomes], axis=0)
+                robust = (len(attacked) - int(broken.sum())) / len(examples)
+                self.report(self._progress("running", done, self._where(unit, names[unit.part]), robust))
+            setting = Setting.of(evaluation.at(budget), evaluation.key, evaluation.model)
+            results.append(gather(names, admitted, outcomes, setting=setting))
+            before = outcomes
+        return self._flagged(results)
+
+    def _unit(
+        self, unit: Unit, name: str, path: pathlib.Path | None, admitted: Admitted, left: np.ndarray, done: int
+    ) -> dict[str, np.ndarray]:
+        ids = admitted.ids[admitted.index[left]]
+        if path is not None:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in ("ids", *_FIELDS)}
+            if not np.array_equal(arrays["ids"], ids):
+                raise StoreError(f"{path} is about other examples: the computation is not deterministic")
+            return arrays
+        attack = self.evaluation.at(unit.budget)
+        _, part = attack.parts()[unit.part]
+        if len(left):
+            self._compile(part, admitted, done)
+        examples = admitted.attacked.take(left).under(name)
+        targets = part.targets(admitted.logits[left], examples.y)
+
+        def tell(ended: int, total: int) -> None:
+            self.report(self._progress("running", done, f"{self._where(unit, name)}: {ended:,} of {total:,} attempts"))
+
+        found = pursue(part, self.victim, examples, targets, self.loop, progress=tell)
+        arrays = {"ids": ids, **{key: getattr(found, key) for key in _FIELDS}}
+        self.store.commit_arrays(unit.id, arrays)
+        self.computed, self.rows = self.computed + 1, self.rows + len(left)
+        self.forwards, self.backwards = (
+            self.forwards + int(found.forwards.sum()),
+            self.backwards + int(found.backwards.sum()),
+        )
+        return arrays
+
+    def _compile(self, part: Any, admitted: Admitted, done: int) -> None:
+        structure = jax.tree.structure(part)
+        if structure not in self.ready:
+            self.ready.add(structure)
+            self.report(self._progress("compiling", done))
+            started = time.perf_counter()
+            x = admitted.examples.x
+            compile_ahead(part, self.victim, jax.ShapeDtypeStruct(x.shape, x.dtype), self.loop)
+            self.compile_seconds += time.perf_counter() - started
+
+    # --- after -------------------------------------------------------------------------------------------------------
+
+    def _flagged(self, results: Sequence[AttackResult]) -> list[AttackResult]:
+        evaluation, key = self.evaluation, jax.random.fold_in(self.evaluation.key, len(self.evaluation.budgets))
+        found = []
+        for budget, result in enumerate(results):
+            self.report(self._progress("diagnosing", len(self.units), f"eps {evaluation.budgets[budget]:g}"))
+            attack = evaluation.at(budget)
+            flags = diagnose(key, evaluation.model, result.x, result.y, result, attack=attack)
+            found.append(dataclasses.replace(result, flags=flags, diagnosed=True))
+        if more := monotone(found):
+            found = [dataclasses.replace(result, flags=(*result.flags, *more)) for result in found]
+        return found
+
+    def _keep(self, manifest: dict[str, Any], results: Sequence[AttackResult]) -> None:
+        for path, result in zip(archives(self.store.folder, manifest), results, strict=True):
+            result.save(path)
+        scan = self.store.scan_units(unit.id for unit in self.units)
+        names = digest(sorted(path.name for path in scan.parts.values()))
+        self.store.write_json("finished.json", {"id": manifest["id"], "units": names})
+
+    def _finish(self, here: dict[str, Any]) -> None:
+        if self.computed:
+            self.store.append_line(
+                "runs.jsonl",
+                {
+                    "units_computed": self.computed,
+                    "units_total": len(self.units),
+                    "examples_attacked": self.rows,
+                    "forwards": self.forwards,
+                    "backwards": self.backwards,
+                    "compile_seconds": self.compile_seconds,
+                    "total_seconds": time.perf_counter() - self.started,
+                    "device": here["device"],
+                    "environment": here["id"],
+                    "finished_at": time.time(),
+                },
+            )
+        self.report(self._progress("done", len(self.units)))
+
+    def _where(self, unit: Unit, name: str) -> str:
+        return f"{name} at {self.evaluation.budgets[unit.budget]:.4g}"
+
+    def _progress(self, phase: str, done: int, where: str = "", robust: float | None = None) -> Progress:
+        seconds = time.perf_counter() - self.started
+        return Progress(phase, done, len(self.units), done, len(self.units), seconds, self.rows, where, robust)
+
+
+def _nothing(x: np.ndarray) -> Pursued:
+    n = len(x)
+    return Pursued(
+        x.copy(),
+        np.zeros(n, bool),
+        np.full(n, np.inf, np.float32),
+        np.full(n, -1, np.int32),
+        np.zeros(n, np.int64),
+        np.zeros(n, np.int64),
+    )
+
+
+def _take_over(outcome: Pursued, earlier: Pursued) -> None:
+    """What was broken within a smaller budget is broken, at no further cost."""
+    for name in ("found", "broken", "distance", "attempt"):
+        getattr(outcome, name)[earlier.broken] = getattr(earlier, name)[earlier.broken]

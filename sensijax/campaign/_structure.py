@@ -1,0 +1,99 @@
+"""Structures: what decides the code of a stage, and how that code is named, compiled and called.
+
+A stage's program is anything that maps rows to rows. A perturbation's is one compiled program; an attack's is a loop
+over several, driven from the host. The engine calls both alike.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sensijax.core import Batch, example_key, program_digest
+from sensijax.perturb import Perturbation
+
+if TYPE_CHECKING:
+    from sensijax.campaign._programs import Programs
+
+DIGEST_WIDTH = 8  # programs are named by their text at this width, so that a name does not depend on the micro-batch
+
+StageProgram = Callable[[Any, np.ndarray, Batch, Any, int], Any]
+"""`program(settings, stage_keys, batch, x, valid) -> x`: a micro-batch of rows, each with its own setting and raw key;
+only the first `valid` rows count."""
+
+
+class OnDevice(NamedTuple):
+    """The model where the programs run.
+
+    Attributes:
+      params: its parameters, on the device.
+      forward: outputs of one micro-batch, by the compiled forward pass.
+    """
+
+    params: Any
+    forward: Callable[[Any], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """What decides the code of a stage: its tree and the shapes of its leaves; its numbers do not.
+
+    Class attributes:
+      synchronous: whether the host drives the stage step by step, so that a dispatched tile is a finished one.
+    """
+
+    tree: Any
+    leaves: tuple[tuple[tuple[int, ...], str], ...]
+
+    synchronous: ClassVar[bool] = False
+
+    @classmethod
+    def of(cls, value: Any) -> Self:
+        leaves, tree = jax.tree.flatten(value)
+        return cls(tree, tuple((np.shape(leaf), np.asarray(leaf).dtype.str) for leaf in leaves))
+
+    @property
+    def compilations(self) -> int:
+        """How many programs it takes."""
+        return 1
+
+    @property
+    def passes(self) -> int:
+        """Passes through the model, forwards and backwards, that a row costs at most, its judgement not counted."""
+        return 0
+
+    def digest(self, programs: "Programs") -> str:
+        """The digest of the stage's code; the settings have one of their own."""
+        raise NotImplementedError
+
+    def prepare(self, programs: "Programs", width: int, model: OnDevice) -> Callable[[], StageProgram]:
+        """Traces the stage for micro-batches of `width` rows; what it returns compiles, in any thread."""
+        raise NotImplementedError
+
+
+class PerturbationStructure(Structure):
+    """A perturbation: one program, example by example, that never sees the model."""
+
+    def digest(self, programs: "Programs") -> str:
+        return program_digest(self._lowered(programs, DIGEST_WIDTH))
+
+    def prepare(self, programs: "Programs", width: int, model: OnDevice) -> Callable[[], StageProgram]:
+        lowered = self._lowered(programs, width)
+
+        def compiled() -> StageProgram:
+            program = lowered.compile()
+            return lambda settings, keys, batch, x, valid: program(settings, keys, batch.ids, x)
+
+        return compiled
+
+    def _lowered(self, programs: "Programs", width: int) -> jax.stages.Lowered:
+        leaves = [jax.ShapeDtypeStruct((width, *shape), np.dtype(dtype)) for shape, dtype in self.leaves]
+        words = jax.ShapeDtypeStruct((width, 2), jnp.uint32)
+        return jax.jit(_perturb).lower(jax.tree.unflatten(self.tree, leaves), words, words, programs.inputs(width))
+
+
+def _perturb(perturbations: Perturbation, stage_keys: jax.Array, ids: jax.Array, x: jax.Array) -> jax.Array:
+    return jax.vmap(lambda p, stage, example, v: p(example_key(stage, example), v))(perturbations, stage_keys, ids, x)
