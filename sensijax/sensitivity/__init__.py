@@ -1,5 +1,6 @@
 """Sensitivity: exact derivatives, thresholds, response surfaces, and global sensitivity analysis."""
 
+from sensijax.sensitivity import plots as plots
 from sensijax.sensitivity._active_subspace import ActiveSubspaceResult as ActiveSubspaceResult
 from sensijax.sensitivity._active_subspace import active_subspace as active_subspace
 from sensijax.sensitivity._bounded import Categorical as Categorical
