@@ -55,22 +55,9 @@ class Result:
         Returns:
           The axes.
         """
-        import matplotlib.pyplot as plt
+        from sensijax.sensitivity._plots import tornado
 
-        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
-        names: tuple[str, ...] = getattr(self, "names")  # noqa: B009
-        shown = [m for m in self._measures() if not _is_pairs(m[1], len(names)) and m[0] in self._plotted()]
-        columns = [(i, _output(v, output, 1), None if b is None else _output(b, output, 2)) for i, v, b in shown]
-        order = np.argsort(-np.abs(columns[-1][1]), kind="stable")[:most][::-1]
-        height = 0.8 / len(columns)
-        for j, (index, value, bounds) in enumerate(columns):
-            place = np.arange(len(order)) + (len(columns) / 2 - j - 0.5) * height
-            error = None if bounds is None else np.abs(bounds[order].T - value[order])
-            ax.barh(place, value[order], height, xerr=error, label=index, error_kw={"capsize": 2, "lw": 0.8})
-        ax.set_yticks(np.arange(len(order)), [names[i] for i in order])
-        ax.axvline(0, color="0.3", lw=0.8)
-        ax.legend()
-        return ax
+        return tornado(self, ax, output=output, most=most)
 
     def plot_pairs(self, ax: Any = None, *, output: int = 0) -> Any:
         """A heatmap of the second order: pairs whose interval contains 0 are in grey letters.
@@ -85,30 +72,15 @@ class Result:
         Raises:
           ArgumentError: if the result has no second order.
         """
-        import matplotlib.pyplot as plt
+        from sensijax.sensitivity._plots import pairs
 
-        names: tuple[str, ...] = getattr(self, "names")  # noqa: B009
-        found = [m for m in self._measures() if _is_pairs(m[1], len(names))]
-        if not found:
-            raise ArgumentError(
-                "result", type(self).__name__, "a result with second order: sobol(..., second_order=True)"
-            )
-        ax = plt.subplots(layout="constrained")[1] if ax is None else ax
-        index, value, bounds = found[0]
-        value, bounds = _output(value, output, 2), None if bounds is None else _output(bounds, output, 3)
-        largest = np.nanmax(np.abs(value))
-        picture = ax.imshow(value, cmap="RdBu_r", vmin=-largest, vmax=largest)
-        ax.figure.colorbar(picture, ax=ax, label=index)
-        ticks = np.arange(len(names))
-        ax.set_xticks(ticks, names, rotation=45, ha="right")
-        ax.set_yticks(ticks, names)
-        if len(names) <= 12:
-            for i, j in zip(*np.where(np.isfinite(value)), strict=True):
-                clear = bounds is None or bounds[i, j, 0] > 0 or bounds[i, j, 1] < 0
-                dark = abs(value[i, j]) > 0.6 * largest
-                ax.text(j, i, f"{value[i, j]:.2f}", ha="center", va="center",
-                        color=("w" if dark else "k") if clear else "0.55", fontsize=8)  # fmt: skip
-        return ax
+        return pairs(self, ax, output=output)
+
+    def to_xarray(self) -> Any:
+        """As an `xarray.Dataset` with named axes; needs the extra `xarray`."""
+        from sensijax.sensitivity._xarray import to_xarray
+
+        return to_xarray(self)
 
     def _measures(self) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
         """(name, values, bounds) of every index."""
@@ -116,8 +88,11 @@ class Result:
         found = []
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, np.ndarray) and not field.name.endswith("_interval") and value.shape[:1] == (count,):
-                found.append((field.name, value, getattr(self, f"{field.name}_interval", None)))
+            bounds = getattr(self, f"{field.name}_interval", None)
+            of_output = field.name in ("mean", "variance") and bounds is None
+            if isinstance(value, np.ndarray) and value.shape[:1] == (count,) and not of_output:
+                if not field.name.endswith("_interval"):
+                    found.append((field.name, value, bounds))
         return found
 
     def _plotted(self) -> tuple[str, ...]:
@@ -127,7 +102,9 @@ class Result:
 
 
 def _is_pairs(value: np.ndarray, count: int) -> bool:
-    return value.ndim >= 2 and value.shape[1] == count and bool(np.isnan(value[0, 0]).all())
+    if value.ndim < 2 or value.shape[1] != count:
+        return False
+    return bool(np.isnan(value[np.arange(count), np.arange(count)]).all())  # [G, G] outputs would be numbers there
 
 
 def _output(value: np.ndarray, output: int, leading: int) -> np.ndarray:
