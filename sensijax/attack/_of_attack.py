@@ -1,7 +1,7 @@
 """What is found on the survivors of an attack that it should have found itself."""
 
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,16 +20,23 @@ def enough(n: int, total: int) -> bool:
     return n >= (2 if total >= 20 else 1) and n >= _FEW * total
 
 
+class Kind(NamedTuple):
+    """What is known of an attack: whether it follows the cross-entropy alone, whether it looks for the nearest."""
+
+    plain: bool
+    minimal: bool
+
+
 def of_attack(
-    bench: Bench, ball: Ball, strongest: np.ndarray, plain_loss: bool, queries: int, rng: np.random.Generator
+    bench: Bench, ball: Ball, strongest: np.ndarray, kind: Kind, queries: int, rng: np.random.Generator
 ) -> Iterator[Flag]:
     """Tries on survivors what their attack should not have missed.
 
     Args:
       bench: survivors.
       ball: their budgets.
-      strongest: `[W, ...]` the attack's strongest attempts on them.
-      plain_loss: whether the attack follows the cross-entropy alone.
+      strongest: `[W, ...]` the attack's strongest attempts on them, in the ball.
+      kind: of attack. One that looks for the nearest adversarial example does not raise the loss as far as it goes.
       queries: of the black-box search.
       rng: of the black-box search.
     """
@@ -43,16 +50,14 @@ def of_attack(
         yield from gradients(bench, seen, "where the attack ended", reachable)
         reached = bench.odds(seen["logits"])
         idle = ~(reached > start + 1e-6 * (1 + np.abs(start)))
-        if enough(n := bench.count(idle), m) and n >= 0.5 * m:
+        if not kind.minimal and enough(n := bench.count(idle), m) and n >= 0.5 * m:
             yield flag(
                 "no_progress",
                 f"on {n} of {m} survivors the attack's strongest attempt has no higher loss than the example itself",
                 {"share": n / m, "rows": m},
             )
-        yield from _further(bench, ball, strongest, seen, start, reachable)
-        yield from _unbounded(bench, plain_loss)
-    else:
-        reached = bench.odds(bench.logits(strongest))
+        yield from _further(bench, ball, strongest, seen, start, reachable & ~np.bool_(kind.minimal))
+        yield from _unbounded(bench, kind.plain)
     broken = search(bench, ball, clean, queries, rng)
     if enough(n := bench.count(broken), m):
         yield flag(

@@ -35,7 +35,8 @@ class AttackResult:
       attacks: the names of the attacks, in their order.
       forwards, backwards: int64 `[N]` passes through the model that the attack took.
       ids: int64 `[N]` the examples' ids.
-      strongest: float32 `[N, ...]` like `x_adv`, and where none was found, the attempt that came closest.
+      strongest: float32 `[N, ...]` like `x_adv`, and where none was found, the attempt of the first attack that came
+        closest.
       x: float32 `[N, ...]` the inputs.
       y: int32 `[N]` the labels.
       setting: the model, the attack, the budget and the key; None where nobody said.
@@ -196,12 +197,14 @@ def gather(attacks: Sequence[str], admitted: "Admitted", pursued: Sequence[Pursu
     broken_by = np.full(len(x), -1, np.int32)
     x_adv, strongest = x.copy(), x.copy()
     forwards, backwards = np.zeros(len(x), np.int64), np.zeros(len(x), np.int64)
+    attempted = np.zeros(len(index), bool)
     for i, outcome in enumerate(pursued):
         forwards[index] += outcome.forwards
         backwards[index] += outcome.backwards
         new = outcome.broken & (outcome.distance < distance[index])
         tried = outcome.forwards > 0
-        open_ = tried & ~outcome.broken & (broken_by[index] < 0)
+        open_ = tried & ~outcome.broken & ~attempted
+        attempted |= tried
         strongest[index[open_ | new]] = outcome.found[open_ | new]
         rows = index[new]
         x_adv[rows], distance[rows], broken_by[rows] = outcome.found[new], outcome.distance[new], i

@@ -17,7 +17,7 @@ from sensijax.attack import losses
 from sensijax.attack._catalogue import flag
 from sensijax.attack._flag import Flag, worst_first
 from sensijax.attack._norm import NORMS, l1, l2
-from sensijax.attack._of_attack import of_attack, of_twin
+from sensijax.attack._of_attack import Kind, of_attack, of_twin
 from sensijax.attack._of_model import leaks, of_model
 from sensijax.attack._probe import Ball, Bench
 from sensijax.attack._result import STATUSES, AttackResult
@@ -109,7 +109,9 @@ def diagnose(
         survivors.gradients = gradients and (bench is None or bench.gradients)
         index = np.arange(rows) % len(alive)
         ball = Ball(norm, eps[alive][index], survivors.x, setting.box)
-        flags += of_attack(survivors, ball, result.strongest[alive][index], _plain(attack), queries, rng)
+        strongest = ball.project(result.strongest[alive][index])
+        kind = Kind(plain=_plain(attack), minimal=attack is not None and attack.minimal)
+        flags += of_attack(survivors, ball, strongest, kind, queries, rng)
         if {each.name for each in flags} & {"rounding", "stopped_gradient"}:
             twin = straight_through(victim, jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype))
             flags += [] if twin is None else of_twin(survivors, ball, twin)

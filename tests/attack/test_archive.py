@@ -36,7 +36,9 @@ def model():
 def results(data, model):
     """One result in every norm."""
     return {
-        norm: attack.PGD(eps=eps, norm=norm, steps=5)(jax.random.key(0), model, *data, loop=attack.Loop(40, 1, False))
+        norm: attack.PGD(eps=eps, norm=norm, steps=5)(
+            jax.random.key(0), model, *data, loop=attack.Loop(40, 1, False), diagnose=False
+        )
         for norm, eps in NORM_OF_EPS.items()
     }
 
@@ -138,7 +140,7 @@ def test_rows_of_a_larger_data_set_are_found_by_id(model, tmp_path):
     data = digits(8)
     ids = np.array([7, 3, 900])
     result = attack.PGD(eps=0.1, steps=5)(
-        jax.random.key(0), model, data.x[ids], data.y[ids], ids=ids, loop=attack.Loop(40, 1, False)
+        jax.random.key(0), model, data.x[ids], data.y[ids], ids=ids, loop=attack.Loop(40, 1, False), diagnose=False
     )
     folder = result.save(tmp_path)
     assert verify(folder, model, data.x, data.y).faults == ()
