@@ -234,12 +234,14 @@ def evaluated(
 
 
 def add(hi: Any, lo: Any, new: Any) -> tuple[Any, Any]:
-    """Adds to sums that carry the error of their rounding (Knuth's two-sum)."""
+    """Adds to sums kept as two floats, the second of which is what rounding took from the first (Knuth's two-sum)."""
 
     def two(h: jax.Array, low: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         total = h + x
         part = total - h
-        return total, low + ((h - (total - part)) + (x - part))
+        low = low + ((h - (total - part)) + (x - part))
+        whole = total + low  # so that the second stays small, and its own rounding smaller still
+        return whole, low - (whole - total)
 
     leaves, tree = jax.tree.flatten(hi)
     pairs = [two(*t) for t in zip(leaves, jax.tree.leaves(lo), jax.tree.leaves(new), strict=True)]
@@ -331,15 +333,18 @@ def _locate(
 ) -> str:
     """The inputs of the first row that is not finite, in words: computed again from its address."""
     design, points, chunk = static["design"], static["points"], static["chunk"]
-    seeds = points.seeds(key, np.uint32(block), design.draws)
-    start = jnp.uint32(index - index % chunk)
-    u = points.run(table, seeds, points.aligned(table, chunk), start, float_dtype())
-    prepared = design.prepare(transform, u, start + jnp.arange(chunk, dtype=jnp.uint32))
-    y, other = evaluated(static["function"], design, prepared, chunk, static["at_once"], float_dtype())
-    good = [jnp.isfinite(y).all(axis=1), *(_by_row(leaf) for leaf in jax.tree.leaves(other))]
-    rows = np.asarray(~functools.reduce(jnp.logical_and, good))[:, index % chunk]
-    row = int(np.argmax(rows))
-    x = np.asarray(design.inputs(prepared, jnp.asarray([row], jnp.int32)))[:, 0, index % chunk]
+
+    @jax.jit
+    def again(transform: Transform, table: jax.Array, key: jax.Array, block: jax.Array, start: jax.Array) -> Any:
+        seeds = points.seeds(key, block, design.draws)
+        u = points.run(table, seeds, points.aligned(table, chunk), start, float_dtype())
+        prepared = design.prepare(transform, u, start + jnp.arange(chunk, dtype=jnp.uint32))
+        y, other = evaluated(static["function"], design, prepared, chunk, static["at_once"], float_dtype())
+        good = [jnp.isfinite(y).all(axis=1), *(_by_row(leaf) for leaf in jax.tree.leaves(other))]
+        row = jnp.argmin(functools.reduce(jnp.logical_and, good)[:, index % chunk]).astype(jnp.int32)
+        return design.inputs(prepared, row[None])[:, 0, index % chunk]
+
+    x = np.asarray(again(transform, table, key, np.uint32(block), np.uint32(index - index % chunk)))
     shown = [f"{name} = {value:.6g}" for name, value in zip(space.names[:8], x[:8], strict=False)]
     return ", ".join([*shown, *(["..."] if len(x) > 8 else [])])
 
