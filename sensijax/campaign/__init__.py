@@ -10,6 +10,7 @@ from sensijax.campaign._evaluate import Evaluated as Evaluated
 from sensijax.campaign._evaluate import archives as archives
 from sensijax.campaign._evaluate import evaluate as evaluate
 from sensijax.campaign._evaluate import is_evaluation as is_evaluation
+from sensijax.campaign._evaluate import verify_evaluation as verify_evaluation
 from sensijax.campaign._evaluation import Evaluation as Evaluation
 from sensijax.campaign._plan import Plan as Plan
 from sensijax.campaign._plan import make_plan as make_plan
@@ -30,6 +31,7 @@ from sensijax.campaign._spec import attack_kinds as attack_kinds
 from sensijax.campaign._spec import fraction as fraction
 from sensijax.campaign._spec import kinds as kinds
 from sensijax.campaign._spec import load_spec as load_spec
+from sensijax.campaign._subject import load_subject as load_subject
 from sensijax.campaign._tuning import estimate_seconds as estimate_seconds
 from sensijax.campaign._verify import Findings as Findings
 from sensijax.campaign._verify import verify as verify

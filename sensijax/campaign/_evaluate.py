@@ -53,11 +53,14 @@ class Evaluated:
       folder: where it is.
       manifest: what `attack.json` says.
       results: an `AttackResult` for each budget, smallest first.
+      parts: for each budget, what each part of the attack did: `attacked`, `broken`, `forwards`, `backwards`. What a
+        smaller budget breaks is not attacked again.
     """
 
     folder: pathlib.Path
     manifest: dict[str, Any]
     results: tuple[AttackResult, ...]
+    parts: list[list[dict[str, int]]]
 
     @classmethod
     def open(cls, folder: str | os.PathLike) -> "Evaluated":
@@ -71,7 +74,8 @@ class Evaluated:
         finished = store.read_json("finished.json")
         if finished is None or finished["id"] != manifest["id"]:
             raise StoreError(f"{store.folder} is not finished: the same `sensijax attack` goes on from there")
-        return cls(store.folder, manifest, tuple(load(path) for path in archives(store.folder, manifest)))
+        results = tuple(load(path) for path in archives(store.folder, manifest))
+        return cls(store.folder, manifest, results, finished["parts"])
 
     @property
     def budgets(self) -> tuple[float, ...]:
@@ -86,6 +90,45 @@ class Evaluated:
         from sensijax.report import write_attack_report  # as `Results.report` does
 
         return write_attack_report(self, path)
+
+
+@dataclasses.dataclass(frozen=True)
+class LedgerFindings:
+    """What `verify_evaluation` found.
+
+    Attributes:
+      faults: in words; none if all is sound.
+      parts: intact units.
+      complete: whether every unit is there, and the adversarial sets.
+      manifest: what `attack.json` says.
+    """
+
+    faults: tuple[str, ...]
+    parts: int
+    complete: bool
+    manifest: dict[str, Any]
+
+
+def verify_evaluation(folder: str | os.PathLike) -> LedgerFindings:
+    """Checks every unit of an evaluation against its digest. The verdicts are checked by `sensijax.attack.verify`.
+
+    A unit whose bytes do not match its name is moved to quarantine (the next run computes it anew).
+
+    Raises:
+      StoreError: if it is no evaluation's folder.
+    """
+    store = Store(folder)
+    manifest = read_manifest(store)
+    scan = store.scan_units(unit["id"] for unit in manifest["units"])
+    faults = [f"{name}: its bytes do not match its digest; moved to quarantine" for name in scan.damaged]
+    faults += [f"unit {unit}: two files of different content; not deterministic" for unit in scan.conflicts]
+    finished = store.read_json("finished.json")
+    names = digest(sorted(path.name for path in scan.parts.values()))
+    whole = len(scan.parts) == len(manifest["units"])
+    if whole and finished is not None and finished["id"] == manifest["id"] and finished["units"] != names:
+        faults.append("the adversarial sets were made from other units than those that are there")
+    done = finished is not None and finished["id"] == manifest["id"]
+    return LedgerFindings(tuple(faults), len(scan.parts), whole and done, manifest)
 
 
 def is_evaluation(folder: str | os.PathLike) -> bool:
@@ -145,6 +188,7 @@ class _Evaluating:
         self.computed = self.rows = 0
         self.forwards = self.backwards = 0
         self.ready: set[Any] = set()
+        self.parts: list[list[dict[str, int]]] = []
 
     def execute(self, allow_mixed: bool) -> Evaluated:
         evaluation = self.evaluation
@@ -158,7 +202,8 @@ class _Evaluating:
             log.warning("%s was damaged: moved to quarantine, will be computed again", name)
         names = digest(sorted(path.name for path in scan.parts.values()))
         finished = self.store.read_json("finished.json")
-        if len(scan.parts) == len(self.units) and finished == {"id": manifest["id"], "units": names}:
+        kept = None if finished is None else (finished["id"], finished["units"])
+        if len(scan.parts) == len(self.units) and kept == (manifest["id"], names):
             self.report(Progress("done", len(self.units), len(self.units)))
             return Evaluated.open(self.store.folder)
         results = self._results(scan.parts)
@@ -198,12 +243,17 @@ class _Evaluating:
             if before is not None:
                 for outcome, earlier in zip(outcomes, before, strict=True):
                     _take_over(outcome, earlier)
+            self.parts.append([dict.fromkeys(("attacked", "broken", "forwards", "backwards"), 0) for _ in names])
             for unit in (unit for unit in self.units if unit.budget == budget):
                 position = np.flatnonzero((admitted.index >= unit.start) & (admitted.index < unit.stop))
                 left = position[~np.any([outcome.broken[position] for outcome in outcomes], axis=0)]
                 arrays = self._unit(unit, names[unit.part], present.get(unit.id), admitted, left, done)
                 for name in _FIELDS:
                     getattr(outcomes[unit.part], name)[left] = arrays[name]
+                about = self.parts[budget][unit.part]
+                about["attacked"] += len(left)
+                for name in ("broken", "forwards", "backwards"):
+                    about[name] += int(arrays[name].sum())
                 done += 1
                 broken = np.any([outcome.broken for outcome in outcomes], axis=0)
                 robust = (len(attacked) - int(broken.sum())) / len(examples)
@@ -272,7 +322,7 @@ class _Evaluating:
             result.save(path)
         scan = self.store.scan_units(unit.id for unit in self.units)
         names = digest(sorted(path.name for path in scan.parts.values()))
-        self.store.write_json("finished.json", {"id": manifest["id"], "units": names})
+        self.store.write_json("finished.json", {"id": manifest["id"], "units": names, "parts": self.parts})
 
     def _finish(self, here: dict[str, Any]) -> None:
         if self.computed:
@@ -298,7 +348,7 @@ class _Evaluating:
 
     def _progress(self, phase: str, done: int, where: str = "", robust: float | None = None) -> Progress:
         seconds = time.perf_counter() - self.started
-        return Progress(phase, done, len(self.units), done, len(self.units), seconds, self.rows, where, robust)
+        return Progress(phase, done, len(self.units), 0, 0, seconds, self.rows, where, robust)
 
 
 def _nothing(x: np.ndarray) -> Pursued:

@@ -71,9 +71,15 @@ def load_spec(path: str | pathlib.Path) -> Spec:
       'digits'
     """
     path = pathlib.Path(path)
+    text, raw = read_toml(path)
+    return _Reader(path, raw, _Lines(text)).read()
+
+
+def read_toml(path: pathlib.Path) -> tuple[str, dict[str, Any]]:
+    """The text of a spec, and what it says; a `CampaignError` if it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
-        raw = tomllib.loads(text)
+        return text, tomllib.loads(text)
     except OSError as error:
         raise CampaignError(
             [Fault(str(path), str(error.strerror or error), "a spec that can be read; `sensijax init DIR` writes one")]
@@ -83,7 +89,6 @@ def load_spec(path: str | pathlib.Path) -> Spec:
         raise CampaignError(
             [Fault("syntax", str(error), "valid TOML", f"{path}:{line[1]}" if line else str(path))]
         ) from error
-    return _Reader(path, raw, _Lines(text)).read()
 
 
 class _Reader:

@@ -32,6 +32,10 @@ def parser() -> argparse.ArgumentParser:
         )
         sub.add_argument("--no-report", action="store_true", help="leave out report.html")
 
+    def subject(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--model", metavar="MODULE:FUNCTION", help="a function that returns a sensijax.Model")
+        sub.add_argument("--data", metavar="MODULE:FUNCTION", help="a function that returns a sensijax.Dataset")
+
     sub = command(
         "demo", "Run a whole campaign on embedded real data: handwritten digits, a small CNN, 20 perturbations."
     )
@@ -71,6 +75,24 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--cell", metavar="CELL", help="recompute this one cell alone and compare it with what is stored")
     running(sub)
 
+    sub = command(
+        "attack", "Attack a model: how many examples withstand, at each budget, and what to think of that number."
+    )
+    sub.add_argument("spec", nargs="?", metavar="SPEC", help="a spec; its tables [model] and [data] count")
+    subject(sub)
+    sub.add_argument("--attack", default="autoattack", metavar="KIND", help="which one (default: autoattack)")
+    sub.add_argument("--norm", default="linf", metavar="NORM", help="linf, l2 or l1 (default: linf)")
+    sub.add_argument(
+        "--eps", nargs="+", required=True, metavar="E", help="budgets, such as 0.5 or 8/255; several make a curve"
+    )
+    sub.add_argument("--version", metavar="V", help="of autoattack: standard, plus, rand or fast (default: standard)")
+    sub.add_argument("--steps", type=int, metavar="N", help="of an attack that has such an option")
+    sub.add_argument("--restarts", type=int, metavar="N", help="of an attack that has such an option")
+    sub.add_argument("--limit", type=int, metavar="N", help="only the first N examples")
+    sub.add_argument("--seed", type=int, default=0, metavar="N", help="of the random draws (default: 0)")
+    sub.add_argument("--out", default="sensijax-attack", metavar="DIR", help="the folder (default: sensijax-attack)")
+    running(sub)
+
     sub = command("status", "Say how much of a run is there.")
     sub.add_argument("dir", metavar="DIR")
 
@@ -88,8 +110,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("b", metavar="B")
     sub.add_argument("--csv", action="store_true", help="print CSV instead of a table")
 
-    sub = command("verify", "Check every part of a run: digests, rows, addresses, provenance.")
+    sub = command(
+        "verify",
+        "Check every part of a run: digests, rows, addresses, provenance. Of an attack: judge each stored input again.",
+    )
     sub.add_argument("dir", metavar="DIR")
+    subject(sub)
 
     sub = command("show", "Show everything about one cell, and the command that recomputes it alone.")
     sub.add_argument("dir", metavar="DIR")

@@ -200,6 +200,12 @@ def _recompute(spec: "Spec", folder: pathlib.Path, text: str) -> int:
     return OK if same else FOUND
 
 
+def _attack(arguments: argparse.Namespace) -> int:
+    from sensijax.cli._attack import attack
+
+    return attack(arguments, out, err)
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +243,12 @@ def _query(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    if (pathlib.Path(arguments.dir) / "attack.json").is_file():
+        from sensijax.campaign import Evaluated
+
+        path = Evaluated.open(arguments.dir).report(arguments.out)
+        out.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
+        return OK
     results = _open(arguments.dir)
     out.print(f"report: {results.report(arguments.out)}", markup=False, highlight=False, soft_wrap=True)
     return OK if results.completeness.complete else INCOMPLETE
@@ -260,6 +272,10 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    if any((pathlib.Path(arguments.dir) / name).is_file() for name in ("attack.json", "adversarial.json")):
+        from sensijax.cli._attack import verify as verify_attack
+
+        return verify_attack(arguments, out, err)
     from sensijax.campaign import verify
 
     findings = verify(arguments.dir)
@@ -303,6 +319,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 _COMPARED = frozenset({"prediction", "confidence", "entropy", "margin", "loss", "brier", "correct"})
 _COMMANDS = {
+    "attack": _attack,
     "demo": _demo,
     "gallery": _gallery,
     "init": _init,

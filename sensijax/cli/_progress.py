@@ -21,9 +21,9 @@ class Shown:
       last: the last progress that came.
     """
 
-    def __init__(self, console: Console, bar: Progress | None):
+    def __init__(self, console: Console, bar: Progress | None, unit: str):
         self.last: campaign.Progress | None = None
-        self._console, self._bar = console, bar
+        self._console, self._bar, self._unit = console, bar, unit
         self._task = bar.add_task("starting", total=None, note="") if bar else None
         self._next_line = 0.0
 
@@ -31,11 +31,8 @@ class Shown:
         new_phase = self.last is None or progress.phase != self.last.phase
         self.last = progress
         if self._bar is not None and self._task is not None:
-            note = (
-                f"{progress.computed / progress.seconds:,.0f} inputs/s  {progress.scenario}"
-                if progress.computed
-                else ""
-            )
+            rate = f"{progress.computed / progress.seconds:,.0f} inputs/s  " if progress.computed else ""
+            note = f"{rate}{progress.scenario}"
             self._bar.update(
                 self._task,
                 description=progress.phase,
@@ -46,7 +43,9 @@ class Shown:
         elif new_phase or time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + LINE_SECONDS
             share = (
-                f" {progress.tiles}/{progress.tiles_total} tiles, {progress.rows:,}/{progress.rows_total:,} inputs"
+                f" {progress.tiles}/{progress.tiles_total} {self._unit}"
+                + (f", {progress.rows:,}/{progress.rows_total:,} inputs" if progress.rows_total else "")
+                + (f", {progress.scenario}" if not progress.rows_total and progress.scenario else "")
                 if progress.tiles_total
                 else ""
             )
@@ -56,18 +55,18 @@ class Shown:
 
 
 @contextlib.contextmanager
-def shown_progress(console: Console) -> Iterator[Shown]:
+def shown_progress(console: Console, unit: str = "tiles") -> Iterator[Shown]:
     """Shows the progress of what runs inside, in the way that suits the console."""
     if not console.is_terminal:
-        yield Shown(console, None)
+        yield Shown(console, None, unit)
         return
     columns = (
         TextColumn("{task.description:>9}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("tiles"),
+        TextColumn(unit),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        yield Shown(console, bar)
+        yield Shown(console, bar, unit)

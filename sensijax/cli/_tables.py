@@ -73,6 +73,57 @@ def damage_table(results: Any) -> Table:
     return table
 
 
+def attack_table(found: Any) -> Table:
+    """What withstood: after each part of the attack at one budget, or at each of several budgets."""
+    results, manifest, first = found.results, found.manifest, found.results[0]
+    several = len(results) > 1
+    n = len(first)
+    about = manifest["attack"]
+    option = about["options"].get("version")
+    at = "" if several else f", eps {manifest['budgets'][0]:.4g}"
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        title=escape(
+            f"{about['kind']}{f' {option}' if option else ''} ({about['norm']}{at}) against "
+            f"{manifest['model']['name']}, {n:,} examples of {manifest['data']['name']}"
+        ),
+        caption="95 %: Wilson's interval over examples; what a stronger attack would break is no part of it"
+        + (
+            "; what a smaller budget breaks, a larger one does: such examples are not attacked again" if several else ""
+        ),
+    )
+    heads = ["eps", "robust", "95 %", "broken by"] if several else ["after", "broken", "robust", "95 %"]
+    for name in (*heads, "forward", "back"):
+        table.add_column(
+            name, justify="left" if name in ("after", "broken by") else "right", no_wrap=name != "broken by"
+        )
+    clean = round(first.clean_accuracy * n)
+    table.add_row(*_withstood(clean, n, ("0", None, None, "") if several else ("no attack", "", None, None)), "", "")
+    if several:
+        for eps, result, parts in zip(manifest["budgets"], results, found.parts, strict=True):
+            by = [f"{name} {c}" for i, name in enumerate(result.attacks) if (c := int((result.broken_by == i).sum()))]
+            row = _withstood(int(result.robust.sum()), n, (f"{eps:.4g}", None, None, ", ".join(by) or "nothing"))
+            table.add_row(*row, *(f"{sum(part[way] for part in parts):,}" for way in ("forwards", "backwards")))
+        return table
+    left = clean
+    for name, part in zip(first.attacks, found.parts[0], strict=True):
+        left -= part["broken"]
+        row = _withstood(left, n, (name, f"{part['broken']:,}", None, None))
+        table.add_row(*row, f"{part['forwards']:,}", f"{part['backwards']:,}")
+    return table
+
+
+def _withstood(count: int, n: int, cells: tuple) -> list[str]:
+    """Cells in which the first two None become the share and its interval."""
+    from sensijax.attack import wilson
+
+    low, high = wilson(count, n)
+    told = iter([_percent(count / n), f"{100 * low:.1f} to {100 * high:.1f}"])
+    return [next(told) if cell is None else cell for cell in cells]
+
+
 def interaction_table(interactions: Any, total: int) -> Table:
     """The strongest interactions of pairs."""
     table = Table(
