@@ -81,6 +81,10 @@ class FMN(Attack):
         alpha = self.alpha * cosine(k, self.steps, 1.0, 0.01)
         gamma = self.gamma_last + (self.gamma - self.gamma_last) * cosine(k, self.steps, 1.0, 0.0)
         delta = state.x - goal.x
+        # What lies on a face of the box and would leave it cannot move (the paper lets it, and clips).
+        low, high = self.box
+        held = (state.x <= low) & (gradient < 0) | (state.x >= high) & (gradient > 0)
+        gradient = jnp.where(held, 0.0, gradient)
         # How fast the margin can rise with the distance in this norm is the gradient's dual norm.
         dual = {l2: l2, linf: l1, l1: linf}[self.norm]
         linear = self.norm.size(delta) + jnp.abs(f) / jnp.maximum(dual.size(gradient), 1e-12)
