@@ -26,10 +26,14 @@ from sensijax.attack._result import wilson as wilson
 from sensijax.attack._setting import Setting as Setting
 from sensijax.attack._victim import RandomModel as RandomModel
 from sensijax.attack._victim import Victim as Victim
+from sensijax.attack.apgd import APGD as APGD
+from sensijax.attack.apgd import APGDT as APGDT
 from sensijax.attack.archive import Findings as Findings
 from sensijax.attack.archive import is_archive as is_archive
 from sensijax.attack.archive import load as load
 from sensijax.attack.archive import verify as verify
+from sensijax.attack.autoattack import VERSIONS as VERSIONS
+from sensijax.attack.autoattack import AutoAttack as AutoAttack
 from sensijax.attack.boundary import Boundary as Boundary
 from sensijax.attack.carlini_wagner import CarliniWagner as CarliniWagner
 from sensijax.attack.ddn import DDN as DDN
@@ -37,6 +41,7 @@ from sensijax.attack.deepfool import DeepFool as DeepFool
 from sensijax.attack.diagnose import diagnose as diagnose
 from sensijax.attack.diagnose import monotone as monotone
 from sensijax.attack.elastic_net import EAD as EAD
+from sensijax.attack.fab import FAB as FAB
 from sensijax.attack.fmn import FMN as FMN
 from sensijax.attack.hopskipjump import HopSkipJump as HopSkipJump
 from sensijax.attack.lint import lint as lint
@@ -49,6 +54,7 @@ from sensijax.attack.spatial import SpatialGradient as SpatialGradient
 from sensijax.attack.spatial import SpatialGrid as SpatialGrid
 from sensijax.attack.spatial import SpatialResult as SpatialResult
 from sensijax.attack.spatial import posed as posed
+from sensijax.attack.square import Square as Square
 from sensijax.attack.targeted import TargetedPGD as TargetedPGD
 from sensijax.attack.through import Through as Through
 from sensijax.attack.through import ThroughResult as ThroughResult

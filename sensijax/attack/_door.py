@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from sensijax.attack._pursuit import Examples, Loop
+from sensijax.attack._pursuit import Examples, Loop, folded
 from sensijax.attack._victim import Victim
 from sensijax.core import chunks
 from sensijax.core.errors import ArgumentError
@@ -62,7 +62,7 @@ def admit(victim: Victim, key: Array, x: Any, y: Any, ids: Any, box: tuple[float
         raise ArgumentError("ids", f"shape {list(ids.shape)}", f"{len(x)} distinct integers")
     if jax.random.key_impl(key) != GENERATOR:
         key = jax.random.wrap_key_data(jax.random.bits(key, (2,), jnp.uint32), impl=GENERATOR)
-    keys = np.asarray(_example_keys(jax.random.key_data(key), jnp.asarray(words(ids, "ids"))))
+    keys = folded(np.broadcast_to(np.asarray(jax.random.key_data(key)), (len(x), 2)), words(ids, "ids"))
     logits = clean_logits(victim, x, keys, loop)
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ArgumentError("model", f"outputs [B, {', '.join(map(str, logits.shape[1:]))}]", "logits [B, K], K >= 2")
@@ -113,12 +113,3 @@ def check_budget(attack: Any, shape: tuple[int, ...]) -> None:
 @jax.jit
 def _logits(victim: Victim, x: Array, keys: Array) -> Array:
     return victim.logits(x, jax.random.wrap_key_data(keys, impl=GENERATOR))
-
-
-@jax.jit
-def _example_keys(key: Array, ids: Array) -> Array:
-    def one(example: Array) -> Array:
-        folded = jax.random.fold_in(jax.random.wrap_key_data(key, impl=GENERATOR), example[0])
-        return jax.random.key_data(jax.random.fold_in(folded, example[1]))
-
-    return jax.vmap(one)(ids)

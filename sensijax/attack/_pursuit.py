@@ -1,7 +1,7 @@
 """The loop around every attack: a fixed number of places, each pursuing one attempt on one example.
 
 An attempt that ends leaves its place to the next one in the queue. So rows that are broken early cost nothing more,
-restarts and targets share a batch, and every program has one shape: three compilations an attack, however many
+restarts and targets share a batch, and every program has one shape: two compilations an attack, however many
 examples there are. The queue runs attempt by attempt: all examples meet the first one first, and what is broken meets
 no later one.
 
@@ -10,20 +10,28 @@ so its outcome depends neither on the other rows, nor on the order of the exampl
 
 The loop runs on the host, some evaluations a look. On a CPU a loop inside of a program made gradients of convolutions
 several times slower; on an accelerator the evaluations between two looks are one program, so that dispatch is hidden.
+Several pools of places take from one queue, each driven by a thread of its own: on a CPU one for each core, on an
+accelerator so that one pool computes while the host looks at another.
 """
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sensijax.attack._book import Book as Book
+from sensijax.attack._book import Pursued as Pursued
 from sensijax.attack._goal import Goal
 from sensijax.attack._norm import choose
 from sensijax.attack._victim import Victim
+from sensijax.core import chunks
 from sensijax.core.keys import GENERATOR, stage_words
 
 if TYPE_CHECKING:
@@ -52,49 +60,7 @@ class Examples:
 
     def under(self, name: str) -> "Examples":
         """The same with the keys of one part of an attack: what it draws does not depend on the other parts."""
-        high, low = stage_words(name)
-        return dataclasses.replace(self, keys=np.asarray(_folded(jnp.asarray(self.keys), high, low)))
-
-
-@dataclasses.dataclass(frozen=True)
-class Pursued:
-    """What came of it.
-
-    Attributes:
-      found: `[N, ...]` the adversarial examples, or the strongest attempts.
-      broken: bool `[N]`.
-      distance: float32 `[N]`, infinite where not broken.
-      attempt: int32 `[N]` the attempt that `found` is from.
-      forwards, backwards: int64 `[N]` passes through the model: of all attempts, or where the first success ends an
-        example, of those up to it.
-      carried: `[N, ...]` by name, what belongs to `found` beside it: the attack's `carries`.
-    """
-
-    found: np.ndarray
-    broken: np.ndarray
-    distance: np.ndarray
-    attempt: np.ndarray
-    forwards: np.ndarray
-    backwards: np.ndarray
-    carried: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
-
-    def spread(self, index: np.ndarray, examples: Examples) -> "Pursued":
-        """The outcome of all examples, of which only those at `index` were asked about."""
-        n = len(examples)
-        whole = Pursued(
-            examples.x.copy(),
-            np.zeros(n, bool),
-            np.full(n, np.inf, np.float32),
-            np.full(n, -1, np.int32),
-            np.zeros(n, np.int64),
-            np.zeros(n, np.int64),
-        )
-        for name in ("found", "broken", "distance", "attempt", "forwards", "backwards"):
-            getattr(whole, name)[index] = getattr(self, name)
-        for name, value in self.carried.items():
-            whole.carried[name] = np.zeros((n, *value.shape[1:]), value.dtype)
-            whole.carried[name][index] = value
-        return whole
+        return dataclasses.replace(self, keys=folded(self.keys, stage_words(name)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,19 +68,21 @@ class Loop:
     """How the loop runs.
 
     Attributes:
-      width: places; every program has this many rows. The last bits of a model's outputs may depend on it.
+      width: places in a pool; every program has this many rows. The last bits of a model's outputs may depend on it.
       every: evaluations between two looks of the host at what is done.
       fused: whether those are one program.
+      pools: at most how many pools there are; no outcome depends on it.
     """
 
     width: int
     every: int
     fused: bool
+    pools: int = 1
 
     @classmethod
     def here(cls) -> "Loop":
         """What suits the default backend."""
-        return cls(128, 4, False) if jax.default_backend() == "cpu" else cls(1024, 10, True)
+        return cls(64, 8, False, _cores()) if jax.default_backend() == "cpu" else cls(1024, 10, True, 2)
 
 
 def pursue(
@@ -136,146 +104,147 @@ def pursue(
       targets: int32 `[N, attempts]`, from `attack.targets`.
       loop: how.
       first: whether an example's first success ends it; unless given, where the attack is not `minimal`.
-      progress: called with (attempts that ended or were struck, all attempts).
+      progress: called with (attempts that ended or were struck, all attempts), by one thread at a time.
 
     Returns:
       The outcome of every example. Of attempts side by side the earliest that succeeds counts (`minimal`: the nearest),
       as if they had been made one after the other.
     """
-    n, attempts = targets.shape
-    leaves = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf, np.float32), (n,)), attack)
-    book = _Book(attack, examples, attempts, (not attack.minimal) if first is None else first)
-    place = np.full(loop.width, -1)  # the number of the attempt in each place
-    waiting, rows, goal, state = 0, *[cast(Any, None)] * 3
-    while True:
-        admitted, vacant = [], np.flatnonzero(place < 0)
-        while waiting < n * attempts and len(admitted) < len(vacant):
-            if book.wants(*_address(waiting, n)):
-                admitted.append(waiting)
-            waiting += 1
-        fresh = vacant[: len(admitted)]
-        place[fresh] = admitted
-        if (place < 0).all():
-            progress(n * attempts, n * attempts)
-            return book.pursued()
-        if len(fresh):
-            example, attempt = _address(np.maximum(place, 0), n)
-            new_goal = Goal(
-                x=jnp.asarray(examples.x[example]),
-                y=jnp.asarray(examples.y[example]),
-                target=jnp.asarray(targets[example, attempt]),
-                key=_attempt_keys(jnp.asarray(examples.keys[example]), jnp.asarray(attempt.astype(np.uint32))),
-            )
-            new_rows = jax.tree.map(lambda leaf, example=example: jnp.asarray(leaf[example]), leaves)
-            if state is None:
-                rows, goal, state = new_rows, new_goal, _begin(new_rows, new_goal)
-            entering = np.isin(np.arange(loop.width), fresh)
-            rows, goal, state = _admit(
-                jnp.asarray(entering), jnp.asarray(place < 0), new_rows, new_goal, rows, goal, state
-            )
-        state = _advance_some(loop, victim, rows, goal, state)
-        ended = np.asarray(state.done) & (place >= 0)
-        if ended.any():
-            outcome = {name: np.asarray(getattr(state, name)) for name in (*_OUTCOME, *attack.carries)}
-            book.enter(*_address(place[ended], n), {name: value[ended] for name, value in outcome.items()})
-        place[ended] = -1
-        place[(place >= 0) & ~book.wants(*_address(np.maximum(place, 0), n))] = -1  # overtaken by an earlier attempt
-        progress(waiting - int((place >= 0).sum()), n * attempts)
+    desk = Desk(attack, examples, targets, (not attack.minimal) if first is None else first, progress)
+    pools = [fill_places(victim, desk, loop) for _ in range(max(1, min(loop.pools, -(-targets.size // loop.width))))]
+    next(pools[0], None)  # alone, so that nothing is compiled twice
+    if len(pools) == 1:
+        desk.drain(pools[0])
+    else:
+        with ThreadPoolExecutor(len(pools)) as executor:
+            try:
+                for drained in [executor.submit(desk.drain, pool) for pool in pools]:
+                    drained.result()
+            finally:
+                desk.closed = True
+    progress(targets.size, targets.size)
+    return desk.book.pursued()
+
+
+def folded(keys: np.ndarray, words: np.ndarray) -> np.ndarray:
+    """Raw keys with two words folded into each: uint32 `[N, 2]` and `[N, 2]` or `[2]`. One program for any N."""
+    words = np.broadcast_to(words, keys.shape)
+    parts = [np.asarray(_folded(keys[c.rows], words[c.rows]))[: c.valid] for c in chunks(len(keys), _FOLDED)]
+    return np.concatenate(parts) if parts else keys
 
 
 _OUTCOME = ("found", "broken", "distance", "strength", "step")
+_FOLDED = 1024
 
 
-def _address(number: Any, n: int) -> tuple[Any, Any]:
-    """(example, attempt) of a number in the queue."""
-    attempt, example = np.divmod(number, n)
-    return example, attempt
+class Desk:
+    """The queue of attempts and the book of what came of them; pools take from it and enter into it."""
+
+    def __init__(self, attack: "Attack", examples: Examples, targets: np.ndarray, first: bool, progress: Any):
+        self.attack, self.examples, self.targets, self.progress = attack, examples, targets, progress
+        self.n, self.attempts = targets.shape
+        self.leaves = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf, np.float32), (self.n,)), attack)
+        self.book = Book(attack, examples, self.attempts, first)
+        self.waiting = self.ended = 0
+        self.closed = False
+        self.lock = threading.Lock()
+
+    def address(self, number: Any) -> tuple[Any, Any]:
+        """(example, attempt) of a number in the queue."""
+        attempt, example = np.divmod(number, max(self.n, 1))
+        return example, attempt
+
+    def wanted(self, place: np.ndarray) -> np.ndarray:
+        """Which places hold an attempt that no earlier one has overtaken."""
+        return (place >= 0) & self.book.wants(*self.address(np.maximum(place, 0)))
+
+    def take(self, vacant: int) -> list[int]:
+        """The next attempts that can still matter, at most so many."""
+        taken = []
+        while not self.closed and self.waiting < self.n * self.attempts and len(taken) < vacant:
+            if self.book.wants(*self.address(self.waiting)):
+                taken.append(self.waiting)
+            else:
+                self.ended += 1
+            self.waiting += 1
+        return taken
+
+    def rows(self, place: np.ndarray) -> tuple[Any, ...]:
+        """What the places hold: the attack's leaves, x, y, target, the example's raw key, attempt; `[width, ...]`."""
+        example, attempt = self.address(np.maximum(place, 0))
+        leaves = jax.tree.map(lambda leaf: leaf[example], self.leaves)
+        examples = self.examples.take(example)
+        return leaves, examples.x, examples.y, self.targets[example, attempt], examples.keys, attempt.astype(np.int32)
+
+    def drain(self, pool: Iterator[None]) -> None:
+        """Goes on with a pool to its end, and ends the others if it fails."""
+        try:
+            for _ in pool:
+                pass
+        except BaseException:
+            self.closed = True
+            raise
 
 
-class _Book:
-    """The best outcome of every example so far, and what each attempt cost."""
-
-    def __init__(self, attack: "Attack", examples: Examples, attempts: int, first: bool):
-        n = len(examples)
-        self.attack, self.first = attack, first
-        self.found = examples.x.copy()
-        self.broken = np.zeros(n, bool)
-        self.distance = np.full(n, np.inf, np.float32)
-        self.strength = np.full(n, -np.inf, np.float32)
-        self.attempt = np.full(n, attempts, np.int32)  # beyond all of them: none yet
-        self.steps = np.zeros((n, attempts), np.int64)
-        self.carried: dict[str, np.ndarray] = {}
-
-    def wants(self, example: Any, attempt: Any) -> Any:
-        """Whether an attempt can still matter."""
-        return ~(self.first & self.broken[example] & (attempt > self.attempt[example]))
-
-    def enter(self, example: np.ndarray, attempt: np.ndarray, outcome: dict[str, np.ndarray]) -> None:
-        """Takes note of attempts that ended; an example's attempts may come in any order."""
-        for name in self.attack.carries:
-            self.carried.setdefault(name, np.zeros((len(self.broken), *outcome[name].shape[1:]), outcome[name].dtype))
-        for i in np.lexsort((attempt, example)):
-            e, a = example[i], attempt[i]
-            self.steps[e, a] = outcome["step"][i]
-            if self._beats(e, a, *(outcome[name][i] for name in ("broken", "distance", "strength"))):
-                self.attempt[e] = a
-                for name in ("found", "broken", "distance", "strength"):
-                    getattr(self, name)[e] = outcome[name][i]
-                for name, value in self.carried.items():
-                    value[e] = outcome[name][i]
-
-    def _beats(self, e: Any, a: Any, broken: Any, distance: Any, strength: Any) -> bool:
-        if broken != self.broken[e]:
-            return broken
-        if broken and self.first:
-            return a < self.attempt[e]
-        mine, best = (-distance, -self.distance[e]) if broken else (strength, self.strength[e])
-        return mine > best or mine == best and a < self.attempt[e]
-
-    def pursued(self) -> Pursued:
-        counted = (
-            np.arange(self.steps.shape[1])[None]
-            <= np.where(self.first & self.broken, self.attempt, self.steps.shape[1])[:, None]
-        )
-        steps = (self.steps * counted).sum(axis=1)
-        return Pursued(
-            self.found,
-            self.broken,
-            self.distance,
-            self.attempt,
-            steps * self.attack.forwards,
-            steps * self.attack.backwards,
-            self.carried,
-        )
+def fill_places(victim: Victim, desk: Desk, loop: Loop) -> Iterator[None]:
+    """Fills places and advances them, again and again; comes up after every look."""
+    place = np.full(loop.width, -1)  # the number of the attempt in each place
+    held: Any = None
+    while True:
+        with desk.lock:
+            vacant = np.flatnonzero(place < 0)
+            taken = desk.take(len(vacant))
+        entering = np.zeros(loop.width, bool)
+        place[vacant[: len(taken)]] = taken
+        entering[vacant[: len(taken)]] = True
+        if desk.closed or (place < 0).all():
+            return
+        if len(taken):
+            new = desk.rows(place)
+            held = _admit(entering, place < 0, new, _nothing(new) if held is None else held)
+        held = (*held[:2], _advance_some(loop, victim, *held))
+        state = held[2]
+        ended = np.asarray(state.done) & (place >= 0)
+        outcome = {}
+        if ended.any():
+            outcome = {name: np.asarray(getattr(state, name))[ended] for name in (*_OUTCOME, *desk.attack.carries)}
+        with desk.lock:
+            if outcome:
+                desk.book.enter(*desk.address(place[ended]), outcome)
+            leaving = (place >= 0) & (ended | ~desk.wanted(place))
+            place[leaving] = -1
+            desk.ended += int(leaving.sum())
+            desk.progress(desk.ended, desk.n * desk.attempts)
+        yield
 
 
 @jax.jit
-def _folded(keys: jax.Array, high: jax.Array, low: jax.Array) -> jax.Array:
-    def one(key: jax.Array) -> jax.Array:
-        return jax.random.fold_in(jax.random.fold_in(key, high), low)
+def _folded(keys: jax.Array, words: jax.Array) -> jax.Array:
+    def one(key: jax.Array, words: jax.Array) -> jax.Array:
+        return jax.random.fold_in(jax.random.fold_in(key, words[0]), words[1])
 
-    return jax.random.key_data(jax.vmap(one)(jax.random.wrap_key_data(keys, impl=GENERATOR)))
+    return jax.random.key_data(jax.vmap(one)(jax.random.wrap_key_data(keys, impl=GENERATOR), words))
+
+
+def _start(new: tuple[Any, ...]) -> tuple[Any, Goal, Any]:
+    """The attack, the goal and the first state of rows."""
+    attack, x, y, target, keys, attempt = new
+    typed = jax.random.wrap_key_data(keys, impl=GENERATOR)
+    key = jax.random.key_data(jax.vmap(jax.random.fold_in)(typed, attempt.astype(jnp.uint32)))
+    goal = Goal(x=x, y=y, target=target, key=key, attempt=attempt)
+    return attack, goal, attack.begin(goal)
+
+
+def _nothing(new: tuple[Any, ...]) -> Any:
+    """Rows that hold nothing yet."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(_start, new))
 
 
 @jax.jit
-def _attempt_keys(keys: jax.Array, attempts: jax.Array) -> jax.Array:
-    folded = jax.vmap(jax.random.fold_in)(jax.random.wrap_key_data(keys, impl=GENERATOR), attempts)
-    return jax.random.key_data(folded)
-
-
-@jax.jit
-def _begin(attack: "Attack", goal: Goal) -> Any:
-    return attack.begin(goal)
-
-
-@jax.jit
-def _admit(
-    entering: jax.Array, vacant: jax.Array, new_rows: Any, new_goal: Any, rows: Any, goal: Any, state: Any
-) -> Any:
+def _admit(entering: jax.Array, vacant: jax.Array, new: tuple[Any, ...], held: tuple[Any, Goal, Any]) -> Any:
     """Rows that enter start anew; places that stay vacant are frozen."""
-    new = (new_rows, new_goal, new_rows.begin(new_goal))
-    rows, goal, state = jax.tree.map(lambda a, b: choose(entering, a, b), new, (rows, goal, state))
-    return rows, goal, dataclasses.replace(state, done=state.done | vacant)
+    attack, goal, state = jax.tree.map(lambda a, b: choose(entering, a, b), _start(new), held)
+    return attack, goal, dataclasses.replace(state, done=state.done | vacant)
 
 
 def _advance(victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
@@ -301,3 +270,8 @@ def _advance_some(loop: Loop, victim: Victim, attack: "Attack", goal: Goal, stat
     for _ in range(loop.every):
         state = _advance_once(victim, attack, goal, state)
     return state
+
+
+def _cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
