@@ -42,6 +42,7 @@ from sensijax.core import StoreError, digest
 
 log = logging.getLogger(__name__)
 
+MOST_SHOWN = 6
 _FIELDS = ("found", "broken", "distance", "attempt", "forwards", "backwards")
 
 
@@ -55,12 +56,14 @@ class Evaluated:
       results: an `AttackResult` for each budget, smallest first.
       parts: for each budget, what each part of the attack did: `attacked`, `broken`, `forwards`, `backwards`. What a
         smaller budget breaks is not attacked again.
+      shown: some broken examples, for a picture: `budget`, `row` of the result, and the class that the model sees.
     """
 
     folder: pathlib.Path
     manifest: dict[str, Any]
     results: tuple[AttackResult, ...]
     parts: list[list[dict[str, int]]]
+    shown: list[dict[str, int]]
 
     @classmethod
     def open(cls, folder: str | os.PathLike) -> "Evaluated":
@@ -75,7 +78,7 @@ class Evaluated:
         if finished is None or finished["id"] != manifest["id"]:
             raise StoreError(f"{store.folder} is not finished: the same `sensijax attack` goes on from there")
         results = tuple(load(path) for path in archives(store.folder, manifest))
-        return cls(store.folder, manifest, results, finished["parts"])
+        return cls(store.folder, manifest, results, finished["parts"], finished["shown"])
 
     @property
     def budgets(self) -> tuple[float, ...]:
@@ -84,12 +87,6 @@ class Evaluated:
     def statistics(self) -> list[dict[str, Any]]:
         """What each run computed, oldest first."""
         return Store(self.folder).read_lines("runs.jsonl")
-
-    def report(self, path: str | os.PathLike | None = None) -> pathlib.Path:
-        """Writes the report: one self-contained HTML file, `report.html` in the folder unless given."""
-        from sensijax.report import write_attack_report  # as `Results.report` does
-
-        return write_attack_report(self, path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -322,7 +319,30 @@ class _Evaluating:
             result.save(path)
         scan = self.store.scan_units(unit.id for unit in self.units)
         names = digest(sorted(path.name for path in scan.parts.values()))
-        self.store.write_json("finished.json", {"id": manifest["id"], "units": names, "parts": self.parts})
+        finished = {"id": manifest["id"], "units": names, "parts": self.parts, "shown": self._shown(results)}
+        self.store.write_json("finished.json", finished)
+
+    def _shown(self, results: Sequence[AttackResult]) -> list[dict[str, int]]:
+        """Examples for a picture, spread over the budgets that break any and over the classes."""
+        newly = [np.flatnonzero((r.broken_by >= 0) & (r.forwards > 0)) for r in results]
+        chosen = []
+        for _ in range(MOST_SHOWN):
+            for budget, rows in enumerate(newly):
+                fresh = [row for row in rows if (budget, row) not in chosen]
+                seen = {results[b].y[row] for b, row in chosen}
+                fresh.sort(key=lambda row: results[budget].y[row] in seen)  # noqa: B023 - used here alone
+                if fresh and len(chosen) < MOST_SHOWN:
+                    chosen.append((budget, fresh[0]))
+        chosen.sort(key=lambda pair: pair[0])
+        if not chosen:
+            return []
+        logits = np.asarray(
+            self.victim.logits(jax.numpy.asarray(np.stack([results[b].x_adv[row] for b, row in chosen])))
+        )
+        return [
+            {"budget": b, "row": int(row), "seen": int(seen)}
+            for (b, row), seen in zip(chosen, logits.argmax(axis=1), strict=True)
+        ]
 
     def _finish(self, here: dict[str, Any]) -> None:
         if self.computed:

@@ -41,7 +41,9 @@ def attack(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     (folder / "source.json").write_text(json.dumps(source) + "\n")
     summary(found, progress.last, out)
     if not arguments.no_report:
-        out.print(f"report: {found.report()}", markup=False, highlight=False, soft_wrap=True)
+        from sensijax.report import write_attack_report
+
+        out.print(f"report: {write_attack_report(found)}", markup=False, highlight=False, soft_wrap=True)
     check = f"sensijax verify {shlex.quote(str(folder))}"
     out.print(f"check:  {check}   (judges every stored input again, one by one)", markup=False, highlight=False)
     return OK

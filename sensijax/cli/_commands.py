@@ -245,8 +245,9 @@ def _query(arguments: argparse.Namespace) -> int:
 def _report(arguments: argparse.Namespace) -> int:
     if (pathlib.Path(arguments.dir) / "attack.json").is_file():
         from sensijax.campaign import Evaluated
+        from sensijax.report import write_attack_report
 
-        path = Evaluated.open(arguments.dir).report(arguments.out)
+        path = write_attack_report(Evaluated.open(arguments.dir), arguments.out)
         out.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
         return OK
     results = _open(arguments.dir)

@@ -1,4 +1,6 @@
-"""The report of a campaign: one self-contained HTML file for those who decide, and for those who look closer."""
+"""The report of a campaign, or of an attack: one self-contained HTML file for those who decide, and for those who look
+closer."""
 
+from sensijax.report._attack_html import write_attack_report as write_attack_report
 from sensijax.report._gallery import gallery as gallery
 from sensijax.report._html import write_report as write_report

@@ -10,7 +10,17 @@ import jinja2
 
 from sensijax.campaign import Results
 from sensijax.core.errors import StoreError
-from sensijax.report import _numbers, _provenance, _sections, _tables, _words
+from sensijax.report import (
+    _attack_sections,
+    _attack_words,
+    _drivers,
+    _numbers,
+    _provenance,
+    _sections,
+    _tables,
+    _thresholds,
+    _words,
+)
 
 
 def write_report(results: Results, path: str | os.PathLike | None = None) -> pathlib.Path:
@@ -35,7 +45,11 @@ def write_report(results: Results, path: str | os.PathLike | None = None) -> pat
       PosixPath('runs/digits/report.html')
     """
     path = pathlib.Path(results.folder / "report.html" if path is None else path)
-    html = _template().render(_content(results))
+    return write_whole(path, template("report.html.j2").render(_content(results)))
+
+
+def write_whole(path: pathlib.Path, html: str) -> pathlib.Path:
+    """Writes a file as a whole or not at all."""
     # Named as the store names its own, so that a killed writer's leftover is cleared away with the others.
     temporary = path.parent / f".tmp {platform.node()} {os.getpid()} {uuid.uuid4().hex}"
     try:
@@ -53,7 +67,8 @@ def write_report(results: Results, path: str | os.PathLike | None = None) -> pat
     return path
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """A template of this folder."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
         autoescape=True,
@@ -61,7 +76,7 @@ def _template() -> jinja2.Template:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
 def _content(results: Results) -> dict[str, Any]:
@@ -88,8 +103,11 @@ def _content(results: Results) -> dict[str, Any]:
         "tolerance": units.tolerance(manifest["tolerance"]),
         "ranking": _sections.ranking(results, stages, units),
         "curves": _sections.curves(results, stages, units),
+        "attacks": _attack_sections.stages(results),
         "cut": results.metric == "r2" and scenarios.r2.min() < _sections.LEAST_R2,
         "pairs": _sections.pairs(results, interactions, units),
+        "thresholds": _thresholds.section(results, stages, units),
+        "drivers": _drivers.section(results, units),
         "modes": [_sections.mode(results, name, units) for name in _tables.worst_scenarios(results, stages)]
         if results.metric == "accuracy"
         else [],
@@ -104,5 +122,6 @@ def _content(results: Results) -> dict[str, Any]:
         "provenance": _provenance.facts(results),
         "folder": results.folder.resolve().name,
         "commands": _provenance.commands(results, stages),
-        "limitations": _words.limitations(manifest, len(perturbed), len(interactions), drawn),
+        "limitations": _words.limitations(manifest, len(perturbed), len(interactions), drawn)
+        + _attack_words.stage_limitations(manifest),
     }
