@@ -76,7 +76,7 @@ def steepest(
         _, derivatives, scale = basis.derivatives(places)
         each = surface.each
         n = each.shape[1]
-        weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), resamples) / n
+        weights = np.random.default_rng((seed, 0x726964676573)).multinomial(n, np.full(n, 1 / n), resamples) / n
         moved = each @ weights.T - surface.values[:, None]  # [m, resamples]
         change = np.linalg.lstsq(terms, moved, rcond=None)[0].T
         tops, heights = np.empty(resamples, int), np.empty(resamples)
