@@ -67,7 +67,7 @@ def jvp(f: Callable, x: Any, v: Any) -> Product:
     """
     function, x = pure(f), inputs(x)
     outputs(function, x)
-    v, way = _like(v, x, "v", "`x`"), forward_way(function, x)
+    v, way = like(v, x, "v", "`x`"), forward_way(function, x)
     value, product = program(_jvp, function, way)(function.params, x, v)
     return Product(value, product, way, located(product, "J v"))
 
@@ -92,7 +92,7 @@ def vjp(f: Callable, x: Any, u: Any) -> Product:
     """
     function, x = pure(f), inputs(x)
     spec = outputs(function, x)
-    u = _like(u, spec, "u", "`f(x)`")
+    u = like(u, spec, "u", "`f(x)`")
     require_reverse(function, x, spec)
     value, product = program(_vjp, function)(function.params, x, u)
     return Product(value, product, "reverse", located(product, "J^T u"))
@@ -125,7 +125,7 @@ def hvp(f: Callable, x: Any, v: Any) -> Product:
     function, x = pure(f), inputs(x)
     spec = outputs(function, x)
     require_scalar(function, spec)
-    v = _like(v, x, "v", "`x`")
+    v = like(v, x, "v", "`x`")
     require_reverse(function, x, spec)
     gradient = Pure(jax.grad(function.apply, argnums=1), function.params, False, function.name)
     forward = forward_is_open(gradient, x)
@@ -187,8 +187,8 @@ def linear_operator(f: Callable, x: Any) -> JacobianOperator:
         value=pull(function.params, x, zero)[0],
         shape=(size(spec), size(x)),
         mode=way,
-        jvp=lambda v: push(function.params, x, _like(v, x, "v", "`x`"))[1],
-        vjp=lambda u: pull(function.params, x, _like(u, spec, "u", "`f(x)`"))[1],
+        jvp=lambda v: push(function.params, x, like(v, x, "v", "`x`"))[1],
+        vjp=lambda u: pull(function.params, x, like(u, spec, "u", "`f(x)`"))[1],
     )
 
 
@@ -207,7 +207,7 @@ def require_scalar(function: Pure, spec: Any) -> None:
         raise ArgumentError("f", came, "a scalar: pick an output, or sum")
 
 
-def _like(direction: Any, of: Any, argument: str, named: str) -> Any:
+def like(direction: Any, of: Any, argument: str, named: str) -> Any:
     """The direction as arrays, if it has the structure, shapes and dtypes of `of`."""
     direction = jax.tree.map(jnp.asarray, direction)
     came, right = ([f"{leaf.dtype}{list(leaf.shape)}" for leaf in jax.tree.leaves(tree)] for tree in (direction, of))
