@@ -33,6 +33,7 @@ class GradientDesign:
     outer: bool
 
     rows = 1
+    wide = False
 
     @property
     def draws(self) -> int:

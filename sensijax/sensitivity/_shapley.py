@@ -59,6 +59,8 @@ class ShapleyDesign:
     membership: tuple[int, ...]
     correlated: bool
 
+    wide = False
+
     @property
     def groups(self) -> int:
         return max(self.membership) + 1

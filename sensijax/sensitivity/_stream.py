@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import Mesh, PartitionSpec
 
 from sensijax.core.errors import ArgumentError
@@ -32,7 +33,11 @@ class Design(Protocol):
     Attributes:
       rows: rows of inputs for each point.
       draws: coordinates of the unit cube that each point takes.
+      wide: whether `inputs` gives `[g, m, d]`, which is faster where d is large, or `[d, g, m]`.
     """
+
+    @property
+    def wide(self) -> bool: ...
 
     @property
     def rows(self) -> int: ...
@@ -45,7 +50,7 @@ class Design(Protocol):
         ...
 
     def inputs(self, prepared: Any, numbers: jax.Array) -> jax.Array:
-        """Inputs of the rows with these numbers, `[d, g, m]`."""
+        """Inputs of the rows with these numbers, `[d, g, m]` or `[g, m, d]`."""
         ...
 
     def evaluate(self, function: Callable[[Any], Any], x: jax.Array) -> tuple[jax.Array, Any]:
@@ -181,8 +186,8 @@ def accumulate(
         start = (i * chunk).astype(jnp.uint32)
         u = points.run(table, seeds, aligned, start, dtype)
         index = start + jnp.arange(chunk, dtype=jnp.uint32)
-        prepared = design.prepare(transform, u, index)
-        y, other = evaluated(function, design, prepared, chunk, at_once, dtype)
+        prepared = apart(lambda u, index: design.prepare(transform, u, index))(u, index)
+        y, other = apart(lambda prepared: evaluated(function, design, prepared, chunk, at_once, dtype))(prepared)
         return y, other, prepared
 
     def step(i: jax.Array, state: Any) -> Any:
@@ -214,10 +219,12 @@ def evaluated(
 ) -> tuple[jax.Array, Any]:
     """Outputs `[rows, k, m]` of every row, `at_once` rows of m points on one flat batch axis at a time."""
 
+    evaluate = functools.partial(design.evaluate, function)
+
     def some(numbers: jax.Array) -> Any:
         x = design.inputs(prepared, numbers)
-        flat = x.reshape(x.shape[0], -1)
-        y, other = jax.vmap(functools.partial(design.evaluate, function), in_axes=1, out_axes=-1)(flat)
+        flat = x.reshape(-1, x.shape[-1]) if design.wide else x.reshape(x.shape[0], -1)
+        y, other = jax.vmap(evaluate, in_axes=0 if design.wide else 1, out_axes=-1)(flat)
 
         def split(leaf: jax.Array) -> jax.Array:
             leaf = leaf.astype(dtype).reshape(*leaf.shape[:-1], len(numbers), chunk)
@@ -231,6 +238,18 @@ def evaluated(
     numbers = np.minimum(np.arange(groups * at_once, dtype=np.int32), design.rows - 1).reshape(groups, at_once)
     out = jax.lax.map(some, jnp.asarray(numbers))
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[: design.rows], out)
+
+
+def apart(call: Callable[..., Any]) -> Callable[..., Any]:
+    """A call that a CPU's compiler does not merge with its surroundings.
+
+    Left to itself XLA makes points again for each row that uses them, and runs the function again for each sum of its
+    outputs, because either looks cheap to it; measured, that costs a factor of 5. A compiler that does not know the
+    attribute loses that speed and nothing else.
+    """
+    if jax.default_backend() != "cpu":
+        return call
+    return lambda *operands: set_xla_metadata(jax.jit(call)(*operands), inlineable="false")
 
 
 def add(hi: Any, lo: Any, new: Any) -> tuple[Any, Any]:
@@ -342,7 +361,8 @@ def _locate(
         y, other = evaluated(static["function"], design, prepared, chunk, static["at_once"], float_dtype())
         good = [jnp.isfinite(y).all(axis=1), *(_by_row(leaf) for leaf in jax.tree.leaves(other))]
         row = jnp.argmin(functools.reduce(jnp.logical_and, good)[:, index % chunk]).astype(jnp.int32)
-        return design.inputs(prepared, row[None])[:, 0, index % chunk]
+        x = design.inputs(prepared, row[None])
+        return x[0, index % chunk] if design.wide else x[:, 0, index % chunk]
 
     x = np.asarray(again(transform, table, key, np.uint32(block), np.uint32(index - index % chunk)))
     shown = [f"{name} = {value:.6g}" for name, value in zip(space.names[:8], x[:8], strict=False)]
