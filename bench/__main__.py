@@ -22,10 +22,14 @@ from rich.console import Console
 from rich.table import Table
 
 import sensijax as sj
-from bench import campaign, corruptions, random_numbers, start, sweep
+from bench import campaign, corruptions, random_numbers, sensitivity, start, sweep
 
 SECTIONS = {"start": start.measure, "random": random_numbers.measure, "campaign": campaign.measure}
-PEERED = {"corruptions": corruptions.measure, "sweep": sweep.measure}  # these compare with other programs
+PEERED = {  # these compare with other programs
+    "corruptions": corruptions.measure,
+    "sensitivity": sensitivity.measure,
+    "sweep": sweep.measure,
+}
 
 
 def main() -> None:
@@ -147,6 +151,32 @@ def _print_corruptions(console: Console, found: dict[str, Any]) -> None:
             console.print(name, m)
 
 
+def _print_sensitivity(console: Console, found: dict[str, Any]) -> None:
+    title = "Sobol indices with second order and 100 bootstraps, seconds from nothing to intervals"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for name in ("case", "evaluations", "sensijax", "NumPy", "SALib", "SALib / ours", "NumPy / ours", "first call"):
+        table.add_column(name, justify="left" if name == "case" else "right")
+    for name, m in found["cases"].items():
+        seconds = m["seconds"]
+        table.add_row(
+            name,
+            f"{m['evaluations']:,}",
+            f"{seconds['sensijax']:.3f}",
+            f"{seconds['NumPy']:.3f}",
+            f"{seconds['SALib']:.1f}" if m["salib_finished"] else f"> {seconds['SALib']:.0f}",
+            _against(m["ratio"]["SALib"], found["target_salib"]),
+            f"{m['ratio']['NumPy']:.1f}",
+            f"{m['cold']:.1f}",
+        )
+    console.print(table)
+    for name, m in found["throughput"].items():
+        console.print(
+            name, m["million_rows_per_second"], "streamed / bare:", _against(m["ratio"], found["target_throughput"])
+        )
+    for m in found["memory"]:
+        console.print(m)
+
+
 def _print_sweep(console: Console, found: dict[str, Any]) -> None:
     console.print(found)
 
@@ -168,6 +198,7 @@ _PRINT = {
     "start": _print_start,
     "random": _print_random,
     "corruptions": _print_corruptions,
+    "sensitivity": _print_sensitivity,
     "sweep": _print_sweep,
 }
 

@@ -333,7 +333,8 @@ def _plan(per_block: int, rows: int, width: int, chunk: int | None) -> tuple[int
     elif not isinstance(chunk, int) or chunk < 1 or chunk & (chunk - 1):
         raise ArgumentError("chunk", chunk, "a power of two")
     chunk = min(chunk, per_block)
-    return chunk, int(min(rows, max(1, elements // (chunk * width))))
+    groups = -(-rows // max(1, elements // (chunk * width)))
+    return chunk, -(-rows // groups)  # groups of one size, so that little of the last is thrown away
 
 
 def _share(blocks: int, devices: Sequence[Any] | None) -> tuple[Any, ...]:
