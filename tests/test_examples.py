@@ -11,7 +11,13 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROMISED = {
+    "derivative_predicts_curve": (
+        r"error over change: \d\.\d% at a distance of 0\.1",
+        r"slope to the right",
+        r"steepest",
+    ),
     "digits_cnn": (r"clean accuracy 0\.9\d", r"rotation", r"interaction", r"report: .*report\.html"),
+    "ishigami": (r"x2 +0\.44\d+ .* 0\.4424", r"ST at most", r"exact 0\.2437", r"the beam", r"section"),
     "own_perturbation": (r"stroke", r"derivative: [\d.]+ \(finite difference: [\d.]+", r"from its store"),
     "regression_tabular": (r"least-squares: clean R\^2 0\.9\d", r"ridge: clean R\^2 0\.9\d", r"p_holm"),
 }
@@ -36,4 +42,4 @@ def test_example_runs(name, tmp_path):
     assert done.returncode == 0, done.stderr
     for pattern in PROMISED[name]:
         assert re.search(pattern, done.stdout), f"{pattern} is not in what {name} prints:\n{done.stdout}"
-    assert list((tmp_path / "run").rglob("*.parquet"))
+    assert [path for kind in ("*.parquet", "*.png") for path in (tmp_path / "run").rglob(kind)]
