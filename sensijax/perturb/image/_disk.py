@@ -39,7 +39,7 @@ def disk_mean(x: Float[Array, "H W C"], weights: Float[Array, "T"], radius: Floa
     height, width, channels = x.shape
     margin, taps = reach + 1, len(weights) - 1
     # As [H, W * C], whole rows at a time: the fast way through memory.
-    across = weigh_symmetric(wider(x, (margin + taps,) * 2, "reflect"), weights, 1, step=channels)
+    across = weigh_symmetric(wider(x, (margin + taps, margin + taps), "reflect"), weights, 1, step=channels)
     sums = _running_sums(across, weights, margin)
     lines = np.arange(reach + 1, dtype=np.float32)
     inside = (lines[:, None] ** 2 + lines[None, :] ** 2 <= radius * radius).astype(x.dtype)
@@ -58,7 +58,7 @@ def disk_mean(x: Float[Array, "H W C"], weights: Float[Array, "T"], radius: Floa
     out = walled(rounded(total * share) + 0.5, x)
     if reach >= ARRAY - 1:  # else even the largest disk stays clear of the array's end
         end = jnp.maximum(jnp.floor(radius), ARRAY)
-        gained, lacking = ((lines * lines + d * d <= radius * radius).astype(x.dtype) for d in (end - 1, end))
+        gained, lacking = ((jnp.asarray(lines**2) + d * d <= radius * radius).astype(x.dtype) for d in (end - 1, end))
         lines_at = (end.astype(jnp.int32), gained), (end.astype(jnp.int32) + 1, lacking)
 
         def rim() -> Array:

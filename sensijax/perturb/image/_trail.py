@@ -1,5 +1,8 @@
 """The fading trail that movement leaves: ImageMagick's motion blur, at an angle that may be traced."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -25,6 +28,7 @@ def fading_weights(radius: Float[Array, ""], sigma: Float[Array, ""], reach: int
     return weights * (1 / ordered_sum(weights))
 
 
+@functools.partial(jax.jit, static_argnames=("margins",), inline=True)
 def trail(
     x: Float[Array, "H W C"],
     weights: Float[Array, "T"],
@@ -55,4 +59,4 @@ def trail(
     for tap in range(len(weights)):
         read = window(padded, (starts[tap], starts[len(weights) + tap]), (height, width * channels))
         total = total + weights[tap] * read
-    return walled(total, weights).reshape(x.shape)
+    return walled(total, angle).reshape(x.shape)

@@ -15,7 +15,8 @@ def walled(x: Float[Array, "..."], given: Float[Array, "..."]) -> Float[Array, "
 
     Args:
       x: float32, any shape but an empty one.
-      given: float32, any shape; an array that exists before `x` does, below 1e38 everywhere.
+      given: float32, any shape; an array that exists before `x` does and is no constant of the program, else the wall
+        goes; below 1e38 everywhere.
 
     Returns:
       `x`. The derivative is that of the identity.

@@ -4,6 +4,7 @@ A convolution's or a product's algorithm, and so its last bit, is chosen by the 
 shifted images are elementwise, the same for every row.
 """
 
+import functools
 from typing import Literal
 
 import jax
@@ -48,6 +49,7 @@ def wider(x: Float[Array, "H W C"], margins: tuple[int, int], mode: Border) -> F
     return jnp.pad(x, ((0, 0), margins, (0, 0)), mode=mode).reshape(len(x), -1)
 
 
+@functools.partial(jax.jit, static_argnames=("axis", "step"), inline=True)
 def weigh_symmetric(x: Float[Array, "N M"], weights: Float[Array, "R"], axis: int, step: int = 1) -> Array:
     """A symmetric filter along one axis: `weights[0] x[i] + sum_k weights[k] (x[i - k step] + x[i + k step])`.
 

@@ -156,8 +156,8 @@ def smoothed(x: Float[Array, "B H W"], sigma: Float[Array, ""], reach: int) -> F
     weights = walled(_weights(sigma, reach), sigma)
     near = weights[: _SHORT + 1]
     margins = (len(near) - 1, len(near) - 1)
-    columns = walled(taller(jnp.concatenate(list(x), axis=1), margins, "symmetric"), sigma)
-    columns = walled(weigh_symmetric(columns, near, 0), sigma)
+    columns = walled(taller(jnp.concatenate(list(x), axis=1), margins, "symmetric"), x)
+    columns = walled(weigh_symmetric(columns, near, 0), x)
     rows = jnp.concatenate(jnp.split(columns, len(x), axis=1), axis=0)
     short = weigh_symmetric(wider(rows[..., None], margins, "symmetric"), near, 1).reshape(x.shape)
     # A loop that runs once or not at all, so that the product costs nothing where it is not needed.

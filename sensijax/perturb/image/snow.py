@@ -147,9 +147,9 @@ class Snow(Perturbation):
         weights = fading_weights(self.radius, self.sigma, self.reach)
         aside = math.ceil(2 * self.reach * math.sin(math.pi / 4))
         flakes = trail(flakes[..., None], weights, angle, ((2 * self.reach, 0), (aside, aside)))[..., 0]
-        flakes = walled(_stored(flakes), weights)
-        flakes = walled(flakes + jnp.flip(flakes, axis=(0, 1)), weights)[..., None]
-        paler = walled(rounded(1.5 * luma(x)) + 0.5, weights)[..., None]
+        flakes = walled(_stored(flakes), angle)
+        flakes = walled(flakes + jnp.flip(flakes, axis=(0, 1)), angle)[..., None]
+        paler = walled(rounded(1.5 * luma(x)) + 0.5, angle)[..., None]
         mixed = rounded(self.mix * x) + rounded((1 - self.mix) * jnp.maximum(x, paler))
         return jnp.clip(mixed + flakes, 0.0, 1.0)
 
