@@ -73,6 +73,15 @@ class Engine:
         parts = [np.asarray(x)[: chunk.valid] for chunk, _, x in self._rows(tile)]
         return np.concatenate(parts).reshape(*tile.shape, *self.campaign.examples.x.shape[1:])
 
+    def shown(self, tile: Tile) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The perturbed inputs of a tile `[rows, ...]`, with their responses."""
+        found = [
+            (np.asarray(x)[: chunk.valid], {k: np.asarray(v)[: chunk.valid] for k, v in self._respond(b, x).items()})
+            for chunk, b, x in self._rows(tile)
+        ]
+        columns = {name: np.concatenate([part[name] for _, part in found]) for name in found[0][1]}
+        return np.concatenate([x for x, _ in found]), columns
+
     def row(self, tile: Tile, row: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """One row of a tile, computed in the very micro-batch that it belongs to: its input `[...]`, its responses."""
         start = row // self.micro_batch * self.micro_batch

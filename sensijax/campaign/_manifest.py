@@ -7,6 +7,7 @@ import numpy as np
 
 from sensijax.attack import Attack
 from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._pictures import picture_of
 from sensijax.campaign._plan import LAYOUT, Plan
 from sensijax.core import digest
 
@@ -55,7 +56,7 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
                 "identity": _identity(campaign, name),
                 "options": {k: _plain(v) for k, v in sweep.options.items()},
                 "about": (sweep.target.__doc__ or "").strip().split("\n")[0],
-                **_attack(campaign, name),
+                **_attack(campaign, plan, name),
             }
             for name, sweep in campaign.stages.items()
         },
@@ -89,13 +90,20 @@ def _identity(campaign: Campaign, stage: str) -> float:
     return next(v for v in campaign.stages[stage].values if campaign.perturbation(stage, v).is_identity())
 
 
-def _attack(campaign: Campaign, stage: str) -> dict[str, Any]:
+def _attack(campaign: Campaign, plan: Plan, stage: str) -> dict[str, Any]:
     """What readers should know of a stage that is an attack."""
     attack = campaign.perturbation(stage, campaign.stages[stage].values[-1])
     if not isinstance(attack, Attack):
         return {}
-    parts = [name for name, _ in attack.parts()]
-    return {"attack": {"norm": str(attack.norm), "box": [float(bound) for bound in attack.box], "parts": parts}}
+    picture = picture_of(campaign, plan, stage)
+    return {
+        "attack": {
+            "norm": str(attack.norm),
+            "box": [float(bound) for bound in attack.box],
+            "parts": [name for name, _ in attack.parts()],
+            "picture": None if picture is None else picture[0],
+        }
+    }
 
 
 def _plain(value: Any) -> Any:

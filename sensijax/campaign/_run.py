@@ -17,6 +17,7 @@ from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Engine, is_out_of_memory
 from sensijax.campaign._environment import environment, refuse_mixing
 from sensijax.campaign._manifest import manifest_of
+from sensijax.campaign._pictures import keep_pictures
 from sensijax.campaign._plan import BYTES_PER_ROW, Plan, Tile, make_plan
 from sensijax.campaign._programs import Programs
 from sensijax.campaign._results import Results
@@ -190,6 +191,7 @@ class _Run:
             self.engine = Engine(self.campaign, self.plan, programs, width)
             try:
                 self._sweep(todo)
+                keep_pictures(self.campaign, self.plan, self.engine, self.store)
                 return
             except jax.errors.JaxRuntimeError as error:
                 if not is_out_of_memory(error) or width <= MINIMUM_MICRO_BATCH:

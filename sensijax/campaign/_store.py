@@ -7,6 +7,7 @@
     history/             earlier campaign.json files of this folder
     environments/        what the parts were computed with
     tuning/              the micro-batch that was measured
+    pictures/            some adversarial examples of each attack, for the report
     runs.jsonl           one line for every run that computed something
 
 A part is written to a temporary name, flushed to disk, and renamed to its final name, which holds the BLAKE2b digest of
@@ -102,11 +103,15 @@ class Store:
         The same arrays give the same bytes, and so the same name.
         """
 
-        def write(path: pathlib.Path) -> None:
-            with open(path, "wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **arrays)
+        return self._write(self.folder / "units", f"{unit}-", ".npz", lambda path: _save(path, arrays))
 
-        return self._write(self.folder / "units", f"{unit}-", ".npz", write)
+    def commit_picture(self, address: str, arrays: Mapping[str, np.ndarray]) -> pathlib.Path:
+        """Writes arrays for the report as `pictures/ADDRESS-DIGEST.npz`, the way `commit` writes a tile."""
+        return self._write(self.folder / "pictures", f"{address}-", ".npz", lambda path: _save(path, arrays))
+
+    def find_picture(self, address: str) -> pathlib.Path | None:
+        """The file of a picture, if it is there and intact."""
+        return self._scan("pictures", {address}).parts.get(address)
 
     def scan_units(self, units: Iterable[str]) -> Scan:
         """Finds the files of these units, as `scan` finds parts."""
@@ -282,6 +287,11 @@ class _Guard:
             full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
             advice = "the disk is full: free some space and run again" if full else "check the folder and run again"
             raise StoreError(f"cannot write {self.path}: {error}; {advice}; every finished tile is kept") from error
+
+
+def _save(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with open(path, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
 def _expression(name: str, column: np.ndarray | Coded) -> str:

@@ -78,7 +78,7 @@ def picture(x: np.ndarray, low: float, high: float) -> Markup:
     pixels = np.repeat(pixels, 3, axis=-1) if pixels.shape[-1] == 1 else pixels
     step = -(-max(pixels.shape[:2]) // 160)  # no more pixels than are shown
     file = io.BytesIO()
-    matplotlib.image.imsave(file, pixels[::step, ::step].copy(), format="png", metadata={"Software": None})
+    matplotlib.image.imsave(file, pixels[::step, ::step].copy(), format="png")
     return Markup(f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sensijax.attack import STATUSES, AttackResult, Flag, wilson
-from sensijax.campaign import Evaluated, Results
+from sensijax.campaign import Evaluated, Results, read_picture
 from sensijax.report import _attack_figures, _attack_words, _numbers
 
 
@@ -113,32 +113,56 @@ def _median(result: AttackResult) -> str:
     return f"{np.median(distances):.3g}" if len(distances) else "–"
 
 
-def pictures(found: Evaluated) -> dict[str, Any] | None:
-    """Clean, adversarial, difference; None where examples are no pictures, or none is broken."""
+def pictures(found: Evaluated) -> list[dict[str, Any]]:
+    """Some broken examples; none where examples are no pictures."""
     shown, classes = found.shown, found.manifest["model"]["classes"]
     if not shown or not _attack_figures.is_picture(found.manifest["data"]["shape"]):
-        return None
-    low, high = found.manifest["attack"]["box"]
-    rows = []
+        return []
+    box, rows = found.manifest["attack"]["box"], []
     for one in shown:
         result, row = found.results[one["budget"]], one["row"]
-        delta = result.x_adv[row] - result.x[row]
-        largest = float(np.abs(delta).max()) or 1.0
         rows.append(
             {
-                "id": int(result.ids[row]),
-                "eps": _attack_words.budget(found.budgets[one["budget"]]),
+                "about": f"budget {_attack_words.budget(found.budgets[one['budget']])}: by "
+                f"{result.attacks[result.broken_by[row]]}, a change of {result.distance[row]:.3g} "
+                f"({found.manifest['attack']['norm']})",
+                **_three(int(result.ids[row]), result.x[row], result.x_adv[row], box),
                 "label": _class(classes, int(result.y[row])),
                 "seen": _class(classes, one["seen"]),
-                "by": result.attacks[result.broken_by[row]],
-                "distance": f"{result.distance[row]:.3g}",
-                "times": f"{(high - low) / (2 * largest):.3g}",
-                "clean": _attack_figures.picture(result.x[row], low, high),
-                "adversarial": _attack_figures.picture(result.x_adv[row], low, high),
-                "difference": _attack_figures.picture(delta, -largest, largest),
             }
         )
-    return {"rows": rows, "norm": found.manifest["attack"]["norm"]}
+    return rows
+
+
+def _three(example: int, x: np.ndarray, x_adv: np.ndarray, box: Sequence[float]) -> dict[str, Any]:
+    """Clean, adversarial, and the difference, enlarged until its largest change is black or white."""
+    low, high = box
+    delta = x_adv - x
+    largest = float(np.abs(delta).max()) or 1.0
+    return {
+        "id": example,
+        "times": f"{(high - low) / (2 * largest):.3g}",
+        "clean": _attack_figures.picture(x, low, high),
+        "adversarial": _attack_figures.picture(x_adv, low, high),
+        "difference": _attack_figures.picture(delta, -largest, largest),
+    }
+
+
+def _stage_pictures(results: Results, stage: str) -> list[dict[str, Any]]:
+    """Some of what an attack broke, alone and at its strongest."""
+    about, classes = results.manifest["stages"][stage]["attack"], results.manifest["model"]["classes"]
+    kept = None if about["picture"] is None else read_picture(results.folder, about["picture"])
+    if kept is None:
+        return []
+    return [
+        {
+            "about": "",
+            **_three(int(kept["ids"][i]), kept["x"][i], kept["x_adv"][i], about["box"]),
+            "label": _class(classes, int(kept["label"][i])),
+            "seen": _class(classes, int(kept["seen"][i])),
+        }
+        for i in range(len(kept["ids"]))
+    ]
 
 
 def _class(names: Sequence[str], k: int) -> str:
@@ -170,6 +194,7 @@ def stages(results: Results) -> list[dict[str, Any]]:
                 "norm": about["attack"]["norm"],
                 "parts": _numbers.listed(about["attack"]["parts"], 12),
                 "seeds": seeds,
+                "pictures": _stage_pictures(results, stage),
                 "options": ", ".join(f"{k} = {v}" for k, v in about["options"].items()),
                 "rows": [
                     {

@@ -147,6 +147,9 @@ def test_a_campaigns_report_has_its_attacks(campaign_page):
     for count in pgd:
         assert f"<b>{100 * count / 40:.1f}%</b>" in section
     assert "withstood under all 2 seeds" in section
+    urls = re.findall(r'src="data:image/png;base64,([^"]+)"', section)
+    x, adversarial, _ = (matplotlib.image.imread(io.BytesIO(base64.b64decode(url)))[..., 0] for url in urls[:3])
+    assert len(urls) == 18 and 0.09 < np.abs(adversarial - x).max() <= 0.1 + 1 / 255 and "seen as" in section
     assert "but not the stages after it" in page and "“sensijax attack” does" in page
 
 
