@@ -13,6 +13,7 @@ from sensijax.attack._of_model import gradients
 from sensijax.attack._probe import Ball, Bench, odds
 
 _FEW = 0.02
+_SIGNS = np.array([-1, 1], np.float32)
 
 
 def enough(n: int, total: int) -> bool:
@@ -174,7 +175,7 @@ def search(bench: Bench, ball: Ball, clean: np.ndarray, queries: int, rng: np.ra
     eps = ball.eps.reshape((rows,) + (1,) * len(shape))
     # In L2 and L1 squares are drawn higher than the budget, and the projection makes them fit.
     high = eps if str(ball.norm) == "linf" else np.broadcast_to(bench.high - bench.low, eps.shape)
-    stripes = rng.choice(np.float32([-1, 1]), (rows, 1, *shape[1:]) if len(shape) > 1 else (rows, *shape))
+    stripes = rng.choice(_SIGNS, (rows, 1, *shape[1:]) if len(shape) > 1 else (rows, *shape))
     x = ball.project(bench.clip(bench.x + high * stripes))
     best = bench.margin(clean)
     current, broken = bench.x.copy(), np.zeros(rows, bool)
@@ -194,7 +195,7 @@ def _squares(x: np.ndarray, origin: np.ndarray, high: np.ndarray, share: float, 
     rows, shape = len(x), x.shape[1:]
     if len(shape) < 2:
         chosen = rng.random(x.shape) < share
-        sign = rng.choice(np.float32([-1, 1]), x.shape)
+        sign = rng.choice(_SIGNS, x.shape)
         return np.where(chosen, origin + high * sign, x)
     side = [max(1, round(np.sqrt(share) * n)) for n in shape[:2]]
     at = [rng.integers(0, n - s + 1, rows) for n, s in zip(shape, side, strict=False)]
@@ -204,5 +205,5 @@ def _squares(x: np.ndarray, origin: np.ndarray, high: np.ndarray, share: float, 
         hit = (place >= 0) & (place < s)
         inside &= hit[:, :, None] if axis == 0 else hit[:, None, :]
     inside = inside.reshape(inside.shape + (1,) * (len(shape) - 2))
-    sign = rng.choice(np.float32([-1, 1]), (rows, 1, 1, *shape[2:]))
+    sign = rng.choice(_SIGNS, (rows, 1, 1, *shape[2:]))
     return np.where(inside, origin + high * sign, x).astype(np.float32)

@@ -71,14 +71,21 @@ def describe(value: Any) -> str:
             f"{field.name}={describe(getattr(value, field.name))}" for field in dataclasses.fields(value)
         )
         return f"{type(value).__name__}({fields})"
-    if isinstance(value, (tuple, list)):
-        return f"({', '.join(map(describe, value))})"
+    return _plainly(value)
+
+
+def _plainly(value: Any) -> str:
     if value is None or isinstance(value, (str, bool)):
         return str(value)
-    if np.ndim(value) == 0 and (isinstance(value, (int, float)) or hasattr(value, "dtype")):
-        return f"{np.asarray(value).item():.9g}"
-    if hasattr(value, "dtype"):
-        return f"{value.dtype}{list(value.shape)} from {np.min(value):.9g} to {np.max(value):.9g}"
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(map(describe, value))})"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{name}: {describe(v)}' for name, v in value.items())}}}"
+    if isinstance(value, (int, float, np.number)):
+        return f"{float(value):.9g}"
+    if isinstance(value, (np.ndarray, jax.Array)):
+        array = np.asarray(value)
+        if array.ndim == 0:
+            return f"{array.item():.9g}"
+        return f"{array.dtype}{list(array.shape)} from {array.min():.9g} to {array.max():.9g}"
     return getattr(value, "__name__", type(value).__name__)

@@ -205,7 +205,7 @@ def _judge(victim: Victim, found: AttackResult) -> list[str]:
     return faults
 
 
-def _within(found: AttackResult, setting: Setting, sizes: np.ndarray, slack: np.ndarray) -> list[str]:
+def _within(found: AttackResult, setting: Setting, sizes: np.ndarray, slack: float) -> list[str]:
     faults = []
     broken = found.status == STATUSES.index("broken")
     eps = np.broadcast_to(setting.eps.astype(np.float64), sizes.shape)

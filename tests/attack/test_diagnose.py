@@ -13,6 +13,7 @@ import optax
 import pytest
 
 from sensijax import attack, demo
+from sensijax.attack._probe import Bench
 from sensijax.core import ArgumentError, Model
 from sensijax.data import digits, split
 from sensijax.perturb import image
@@ -255,6 +256,39 @@ def test_the_same_key_finds_the_same():
         for _ in range(2)
     )
     assert first == second and first
+
+
+def test_a_saturated_loss_is_less_grave_where_the_attack_has_others():
+    model = BROKEN["logits x 1000"][0]()
+    assert found(model)["saturated_loss"].severity == "distrust"
+    flag = found(model, by=attack.PGD(eps=EPS, steps=20, loss=attack.losses.margin))["saturated_loss"]
+    assert flag.severity == "caution" and flag.saw.endswith("PGD do not rest on it")
+
+
+def test_it_costs_what_it_says(monkeypatch):
+    """On 64 rows, with 20 queries in the place of 50: 30 passes less. What rounds adds 13, and 12 gradients."""
+    counts = {"logits": 0, "probe": 0}
+    for name in counts:
+        method = getattr(Bench, name)
+
+        def counted(self, x, name=name, method=method):
+            assert len(x) == 64
+            counts[name] += 1
+            return method(self, x)
+
+        monkeypatch.setattr(Bench, name, counted)
+    found(Model(mlp, base()))
+    assert counts == {"logits": 64 - 30, "probe": 22}
+    counts.update(logits=0, probe=0)
+    found(BROKEN["input quantisation"][0]())
+    assert counts == {"logits": 64 - 30 + 13, "probe": 22}
+
+
+def test_randomness_that_is_declared_is_no_flaw():
+    def noisy(p, keys, x):
+        return mlp(p, x + 0.1 * jax.vmap(lambda key: jax.random.normal(key, x.shape[1:]))(keys))
+
+    assert attacked(attack.RandomModel(noisy, base(), draws=2), data()[1]).flags == ()
 
 
 def test_train_mode():
