@@ -27,6 +27,9 @@ from sensijax.campaign._run import run as run
 from sensijax.campaign._scenario import Scenario as Scenario
 from sensijax.campaign._scenario import Sweep as Sweep
 from sensijax.campaign._scenario import sweep as sweep
+from sensijax.campaign._sensitivity import CampaignSensitivity as CampaignSensitivity
+from sensijax.campaign._sensitivity import campaign_sensitivity as campaign_sensitivity
+from sensijax.campaign._sensitivity import open_sensitivity as open_sensitivity
 from sensijax.campaign._spec import Spec as Spec
 from sensijax.campaign._spec import attack_kinds as attack_kinds
 from sensijax.campaign._spec import fraction as fraction

@@ -19,6 +19,8 @@ from sensijax.perturb import Perturbation
 from sensijax.sensitivity import Space, Uniform
 
 TOP = 5.0
+ROWS_AT_ONCE = 4096
+"""Perturbed examples, of all points, that are in memory together."""
 Measure = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
@@ -56,12 +58,26 @@ class CampaignResponse:
         )
         self._parts = (*parts, clean)
 
+        at = jax.ShapeDtypeStruct((len(stages),), jnp.float32)
+        try:
+            jax.eval_shape(jax.grad(self._mean), at)
+            gradient = jax.grad(self._mean)
+        except (
+            TypeError,
+            ValueError,
+            NotImplementedError,
+        ):  # a loop of unknown length, or a model without reverse mode
+            gradient = jax.jacfwd(self._mean)
+        self._bounded = _bounded(self._mean, gradient, max(1, ROWS_AT_ONCE // chunk))
+
     def __call__(self, severities: jax.Array) -> jax.Array:
-        """The mean at one point: severities `[d]` to a scalar."""
+        """The mean at one point: severities `[d]` to a scalar. Under `vmap` memory does not grow with the points."""
         severities = jnp.asarray(severities)
         if severities.shape != (len(self.names),):
             raise ArgumentError("severities", f"shape {list(severities.shape)}", f"[{len(self.names)}]: {self.names}")
-        severities = severities.astype(jnp.float32)
+        return self._bounded(severities.astype(jnp.float32))
+
+    def _mean(self, severities: jax.Array) -> jax.Array:
         stages = [_at(stage, severities[i]) for i, stage in enumerate(self._stages)]
 
         def example(ids: jax.Array, x: jax.Array) -> jax.Array:
@@ -77,6 +93,36 @@ class CampaignResponse:
 
         total, _ = jax.lax.scan(step, jnp.zeros((), jnp.float32), self._parts)
         return total / self.n_examples
+
+
+def _bounded(mean: Callable, gradient: Callable, most: int) -> Callable:
+    """A function whose `vmap` runs at most so many points at once, and which can still be differentiated both ways.
+
+    Batching is by a rule of its own, which JAX cannot transpose; so the derivative is stated, as the product of the
+    gradient, batched by the same rule, with the tangent.
+    """
+
+    def in_groups(f: Callable) -> Callable:
+        batched = jax.custom_batching.custom_vmap(f)
+
+        @batched.def_vmap
+        def rule(axis_size: int, in_batched: Any, severities: jax.Array) -> tuple[jax.Array, bool]:
+            group = max(k for k in range(1, min(most, axis_size) + 1) if axis_size % k == 0)
+            return jax.lax.map(f, severities, batch_size=group), True
+
+        return batched
+
+    value, slope = in_groups(mean), in_groups(gradient)
+
+    @jax.custom_jvp
+    def response(severities: jax.Array) -> jax.Array:
+        return value(severities)
+
+    @response.defjvp
+    def push(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+        return value(*primals), jnp.dot(slope(*primals), *tangents)
+
+    return response
 
 
 def campaign_response(
@@ -102,7 +148,8 @@ def campaign_response(
       response: the name of a numeric response of `sensijax.measure`, such as "loss", "margin", "confidence", "correct"
         (whose mean is the accuracy), "flipped", "kl", or "shift" of a regression; or a pure function
         `(outputs[B, ...], y[B], clean_outputs[B, ...]) -> [B]`. "correct" and "flipped" move in steps: no derivatives.
-      chunk: examples put through the model at once, for each point; `sobol` has many points at once besides.
+      chunk: examples put through the model at once for one point; of points so many are taken together under `vmap`
+        that about four thousand examples are in memory.
 
     Returns:
       A `CampaignResponse`.

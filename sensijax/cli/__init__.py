@@ -93,6 +93,15 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", default="sensijax-attack", metavar="DIR", help="the folder (default: sensijax-attack)")
     running(sub)
 
+    sub = command("sensitivity", "Say which severities drive the damage: Sobol indices, all stages acting at once.")
+    sub.add_argument("spec", metavar="SPEC")
+    sub.add_argument("--n", type=int, default=1024, metavar="N", help="base points, a power of two (default: 1024)")
+    sub.add_argument("--examples", type=int, default=64, metavar="N", help="examples averaged over (default: 64)")
+    sub.add_argument("--stages", nargs="+", metavar="NAME", help="which stages act (default: all of them, at once)")
+    sub.add_argument("--second-order", action="store_true", help="estimate the interaction of every pair too")
+    sub.add_argument("--response", default="loss", metavar="NAME", help="such as loss, margin, correct (default: loss)")
+    sub.add_argument("--out", metavar="DIR", help="the folder (default: [run] out, or runs/NAME beside the spec)")
+
     sub = command("status", "Say how much of a run is there.")
     sub.add_argument("dir", metavar="DIR")
 

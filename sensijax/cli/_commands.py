@@ -1,6 +1,7 @@
 """What each command does: calls the library, prints the answer."""
 
 import argparse
+import contextlib
 import importlib.resources
 import json
 import logging
@@ -15,6 +16,7 @@ from rich.logging import RichHandler
 
 from sensijax.cli import BAD_INPUT, FOUND, INCOMPLETE, IO_ERROR, OK
 from sensijax.cli._progress import shown_progress
+from sensijax.cli._sensitivity import sensitivity
 from sensijax.cli._tables import MAX_ROWS, damage_table, facts_table, frame_table, interaction_table
 from sensijax.core.errors import ArgumentError, CampaignError, StoreError
 
@@ -146,7 +148,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from sensijax.core import enable_compile_cache
 
     enable_compile_cache()
-    with err.status("reading the spec, loading model and data") if err.is_terminal else _Quiet():
+    with err.status("reading the spec, loading model and data") if err.is_terminal else contextlib.nullcontext():
         spec = load_spec(arguments.spec)
     folder = pathlib.Path(arguments.out) if arguments.out else spec.out
     if arguments.cell:
@@ -165,7 +167,7 @@ def _run(arguments: argparse.Namespace) -> int:
         )
     _summary(results, progress.last)
     if not arguments.no_report:
-        with err.status("writing the report") if err.is_terminal else _Quiet():
+        with err.status("writing the report") if err.is_terminal else contextlib.nullcontext():
             path = results.report()
         out.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
     out.print(
@@ -327,6 +329,7 @@ _COMMANDS = {
     "check": _check,
     "plan": _plan,
     "run": _run,
+    "sensitivity": lambda arguments: sensitivity(arguments, out, err),
     "status": _status,
     "query": _query,
     "report": _report,
@@ -394,11 +397,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-class _Quiet:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None

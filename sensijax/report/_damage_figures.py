@@ -55,6 +55,7 @@ def shares(
     *,
     name: str,
     label: str,
+    what: str = "share of the variation of the loss, %",
 ) -> Markup:
     """Shares of the variance by stage: by itself, and hatched what it has in interactions; the largest on top.
 
@@ -64,6 +65,7 @@ def shares(
       interval: float64 `[K, 2]`, of `alone`.
       together: float64 `[K]`, the shares of the interactions that a stage takes part in.
       name, label: as in `survival`.
+      what: below the axis.
     """
     k = len(stages)
     names = [s if len(s) <= 18 else f"{s[:17]}…" for s in stages]
@@ -83,7 +85,7 @@ def shares(
         axes.set_xlim(0, None)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
-        axes.set_xlabel("share of the variation of the loss, %", labelpad=2)
+        axes.set_xlabel(what, labelpad=2)
         return _inline(figure, name, label)
 
 

@@ -65,6 +65,20 @@ def test_its_derivative_is_that_of_differences(response):
         assert float(slope[i]) == pytest.approx(float(response(at + step) - response(at - step)) / 0.1, rel=0.05)
 
 
+def test_derivatives_go_both_ways_through_the_batching(response):
+    at = jnp.asarray([[2.5, 1.5], [1.5, 0.5]], jnp.float32)
+    backward = jax.jit(jax.vmap(jax.grad(response)))(at)
+    np.testing.assert_allclose(backward, jax.jit(jax.vmap(jax.jacfwd(response)))(at), rtol=1e-5, atol=1e-7)
+
+
+def test_memory_does_not_grow_with_the_points(response):
+    def held(points):
+        lowered = jax.jit(jax.vmap(response)).lower(jnp.zeros((points, 2), jnp.float32))
+        return lowered.compile().memory_analysis().temp_size_in_bytes
+
+    assert held(1 << 14) < 1.5 * held(1 << 10) + (1 << 20)  # the points themselves take 128 kB
+
+
 def test_sobol_says_which_stage_drives_the_damage(response):
     assert response.space.names == ("noise", "light") and response.space.inputs["noise"].support == (0, 5)
     found = s.sobol(response, response.space, key=jax.random.key(0), n=2**6, chunk=4, second_order=True)
