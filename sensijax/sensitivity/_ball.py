@@ -1,6 +1,6 @@
 """Points drawn evenly from a ball around each example of a batch."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ def check_ball(ball: str, radius: float) -> None:
         raise ArgumentError("radius", radius, "a number > 0, in units of the inputs")
 
 
-def in_ball(key: jax.Array, x: jax.Array, radius: jax.Array, ball: str, low: jax.Array, high: jax.Array) -> jax.Array:
+def in_ball(key: jax.Array, x: jax.Array, radius: Any, ball: str, low: jax.Array, high: jax.Array) -> jax.Array:
     """One point of the ball around one example, brought into [low, high] value by value.
 
     Bringing it back never leaves the ball: the example itself lies in the range.

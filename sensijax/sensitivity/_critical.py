@@ -97,7 +97,8 @@ class CriticalSeverity:
         """
         from scipy.stats import binom
 
-        _share("q", q), _share("level", level)
+        _share("q", q)
+        _share("level", level)
         ordered, n = np.sort(self.severity), len(self.severity)
         low = int(binom.ppf((1 - level) / 2, n, q))
         high = int(binom.ppf((1 + level) / 2, n, q)) + 1

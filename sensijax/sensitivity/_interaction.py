@@ -180,9 +180,21 @@ def interaction_hessian(
     mean, low, high = _interval(each[sound], level)
     coarse, coarse_low, coarse_high = _interval(finite[sound], level)
     return InteractionHessian(
-        tuple(scales), point, float(value[sound].mean()), slopes[sound].mean(axis=0), mean, low, high,
-        coarse, coarse_low, coarse_high, each, step, level, nonfinite,
-    )  # fmt: skip
+        names=tuple(scales),
+        at=point,
+        response=float(value[sound].mean()),
+        gradient=slopes[sound].mean(axis=0),
+        hessian=mean,
+        low=low,
+        high=high,
+        difference=coarse,
+        difference_low=coarse_low,
+        difference_high=coarse_high,
+        each=each,
+        step=step,
+        level=level,
+        nonfinite=nonfinite,
+    )
 
 
 def _interval(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -272,7 +272,7 @@ def _assemble(plan: _Plan, function: Pure, x: Any, spec: Any, batched: bool) -> 
         value, tangents = plan.block(function.params, x, jnp.asarray(rows, jnp.int32))
         blocks.append([np.asarray(leaf)[:valid] for leaf in jax.tree.leaves(tangents)])
     # Each leaf is [passes, ...]: the pass runs over the flattened other side.
-    whole = [np.concatenate(parts) if len(parts) > 1 else parts[0] for parts in zip(*blocks, strict=True)]
+    whole = [np.concatenate(parts) for parts in map(list, zip(*blocks, strict=True))]
     ends = np.cumsum(
         [0, *(int(np.prod(leaf.shape[skip:])) for leaf in (in_leaves if plan.mode == "forward" else out_leaves))]
     )

@@ -101,9 +101,15 @@ def sensitivity_map(f: Model | Callable, x: Any, regions: Any = (4, 4), *, chunk
     if not features.any():
         _log.warning("every derivative of %s is zero: flat here, or moving in steps", function.name)
     return SensitivityMap(
-        np.sqrt(square.reshape(x.shape).sum(axis=3)), features, numbers, np.sqrt(frobenius), spectral, share,
-        np.bincount(numbers.ravel(), minlength=count), located(features, "the map"),
-    )  # fmt: skip
+        pixels=np.sqrt(square.reshape(x.shape).sum(axis=3)),
+        features=features,
+        regions=numbers,
+        frobenius=np.sqrt(frobenius),
+        spectral=spectral,
+        share=share,
+        size=np.bincount(numbers.ravel(), minlength=count),
+        nonfinite=located(features, "the map"),
+    )
 
 
 def _regions(regions: Any, height: int, width: int) -> np.ndarray:

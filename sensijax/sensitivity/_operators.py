@@ -239,7 +239,7 @@ def _hvp(apply: Callable, forward: bool) -> Callable:
             (value, _), (_, hv) = jax.jvp(gradient, (x,), (v,))
             return value, hv
 
-        def along(x: Any) -> tuple[jax.Array, jax.Array]:
+        def along(x: Any) -> tuple[Any, jax.Array]:
             value, slope = gradient(x)
             return sum(jnp.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (slope, v)), strict=True)), value
 

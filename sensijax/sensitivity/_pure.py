@@ -50,7 +50,7 @@ def _of_jitted(f: Callable) -> Callable:
     return lambda params, x: f(x)
 
 
-def program(build: Callable[..., Callable], function: Pure, *options: Any) -> Callable:
+def program(build: Callable[..., Any], function: Pure, *options: Any) -> Any:
     """`build(apply, *options)`, once for each `apply` that may be kept.
 
     Args:
@@ -65,7 +65,7 @@ def program(build: Callable[..., Callable], function: Pure, *options: Any) -> Ca
     return (_kept if function.kept else _fresh)(build, function.apply, options)
 
 
-def _fresh(build: Callable, apply: Callable, options: tuple) -> Callable:
+def _fresh(build: Callable, apply: Callable, options: tuple) -> Any:
     return build(apply, *options)
 
 

@@ -147,11 +147,19 @@ def severity_regions(
     weight = _weights(grid)
     share = {name: float(weight[verdicts == name].sum()) for name in ("robust", "undecided", "fragile")}
     return SeverityRegions(
-        tuple(scales), grid, right.mean(axis=1).reshape(shape),
-        *(np.asarray(v).reshape(shape) for v in (found.mean, found.low, found.high)),
-        verdicts, share, _robust_box(tuple(scales), grid, verdicts == "robust"), tolerance, level,
-        int((answer < 0).sum()),
-    )  # fmt: skip
+        names=tuple(scales),
+        grid=grid,
+        accuracy=right.mean(axis=1).reshape(shape),
+        drop=np.reshape(found.mean, shape),
+        low=np.reshape(found.low, shape),
+        high=np.reshape(found.high, shape),
+        verdict=verdicts,
+        share=share,
+        robust_box=_robust_box(tuple(scales), grid, verdicts == "robust"),
+        tolerance=tolerance,
+        level=level,
+        nonfinite=int((answer < 0).sum()),
+    )
 
 
 def _weights(grid: tuple[np.ndarray, ...]) -> np.ndarray:

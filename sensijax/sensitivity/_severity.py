@@ -49,7 +49,7 @@ class SeverityDerivative:
       step: name to the step of the finite difference, in units of the parameter.
       mode: "forward", or "reverse" where a `custom_vjp` blocks forward mode.
       skipped: parameters without derivative, because they are integers or booleans.
-      nonfinite: what in the derivatives is not finite.
+      nonfinite: what in outputs and derivatives is not finite.
     """
 
     names: tuple[str, ...]
@@ -178,7 +178,7 @@ def severity_derivative(
         said = {s: int(np.sum(status[name] == s)) for s in STATUSES[2:] if (status[name] == s).any()}
         if said:
             _log.warning("d outputs / d %s is not to be trusted for some of %d examples: %s", name, len(x), said)
-    wrong = located(derivative, "the derivatives")
+    wrong = located({"outputs": outputs, **derivative}, "outputs and derivatives")
     return SeverityDerivative(
         family.names, at, outputs, derivative, finite, status, sides, steps, run.way, family.skipped, wrong
     )

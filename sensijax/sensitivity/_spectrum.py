@@ -161,7 +161,7 @@ def singular(
             keep = min(len(values), 2 * width)
             basis, image = right[:keep], (left.T[:keep] * values[:keep, None])
         # In a row space that is exhausted a random direction takes the place of a residual that has vanished.
-        fresh = _orthonormal(residual, basis, floor=np.finfo(np.float32).eps * scale)
+        fresh = _orthonormal(residual, basis, floor=float(np.finfo(np.float32).eps * scale))
         if not len(fresh):
             if len(basis) >= n:
                 break

@@ -99,8 +99,20 @@ def threshold(curve: ResponseCurve, *, level: float = 0.95, resamples: int = 200
     slope_low, slope_high = np.quantile(height[1:], tails)
     sharp_low, sharp_high = np.nanquantile(sharpness[1:], tails)
     edge = place[0] in (curve.severity[0], curve.severity[-1])
-    numbers = (place[0], low, high, height[0], slope_low, slope_high, sharpness[0], sharp_low, sharp_high)
-    return Threshold(*(float(v) for v in numbers), bool(edge), level, n)
+    return Threshold(
+        severity=float(place[0]),
+        low=float(low),
+        high=float(high),
+        slope=float(height[0]),
+        slope_low=float(slope_low),
+        slope_high=float(slope_high),
+        sharpness=float(sharpness[0]),
+        sharpness_low=float(sharp_low),
+        sharpness_high=float(sharp_high),
+        at_edge=bool(edge),
+        level=level,
+        n=n,
+    )
 
 
 def _peaks(severity: np.ndarray, slopes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
