@@ -53,7 +53,7 @@ def gradients(
     """
     plain, true = seen["cross_entropy"].reshape(len(bench.y), -1), seen["odds"].reshape(len(bench.y), -1)
     plain, true = plain.astype(np.float64), true.astype(np.float64)
-    counts: np.ndarray = np.isfinite(seen["logits"]).all(axis=1)
+    counts = np.asarray(np.isfinite(seen["logits"]).all(axis=1))
     total = bench.count(counts)
     if not total:
         return
@@ -204,12 +204,18 @@ def leaks(arrays: list[Any], x: np.ndarray, y: np.ndarray) -> Iterator[Flag]:
             labels = array
             if array.ndim == 2 and np.isin(array, (0, 1)).all() and (array.sum(axis=1) == 1).all():
                 labels = array.argmax(axis=1)
-            if labels.ndim == 1 and len(labels) >= len(y):
-                windows = np.lib.stride_tricks.sliding_window_view(labels, len(y))
-                if (windows == y[None].astype(labels.dtype)).all(axis=1).any():
-                    yield flag(
-                        "label_leak",
-                        f"the labels of all {len(y)} examples are in an array of the model, "
-                        f"{array.dtype}{list(array.shape)}",
-                        {"rows": len(y)},
-                    )
+            if labels.ndim == 1 and _holds(labels, y):
+                yield flag(
+                    "label_leak",
+                    f"the labels of all {len(y)} examples are in an array of the model, "
+                    f"{array.dtype}{list(array.shape)}",
+                    {"rows": len(y)},
+                )
+
+
+def _holds(array: np.ndarray, y: np.ndarray) -> bool:
+    """Whether `y` lies somewhere in an array, in its order."""
+    starts = np.arange(max(0, len(array) - len(y) + 1))
+    for i, label in enumerate(y[:64]):
+        starts = starts[array[starts + i] == label]
+    return any((array[start : start + len(y)] == y).all() for start in starts[:1000])

@@ -187,12 +187,16 @@ def not_a_number(logits):
 BROKEN = {
     "logits x 1000": (after(lambda z: 1000 * z), {"saturated_loss"}),
     "tiny temperature": (after(lambda z: z / 0.002), {"saturated_loss"}),
-    "input quantisation": (before(lambda x: jnp.round(x * 7) / 7), {"rounding", "zero_gradient"}),
+    "input quantisation": (
+        before(lambda x: jnp.round(x * 7) / 7), {"rounding", "zero_gradient", "blackbox_wins", "bpda_wins"}
+    ),
     "random noise": (
         before(lambda x: x + 0.1 * jax.random.normal(jax.random.key(0), x.shape)), {"random_bits", "place_in_batch"}
     ),
     "softmax outputs": (after(jax.nn.softmax), {"probabilities"}),
-    "gradient stopped before the network": (before(jax.lax.stop_gradient), {"stopped_gradient", "zero_gradient"}),
+    "gradient stopped before the network": (
+        before(jax.lax.stop_gradient), {"stopped_gradient", "zero_gradient", "bpda_wins"}
+    ),
     "JPEG": (before(codec), {"rounding"}),
     "dropout of what is not the largest": (lambda: Model(sparse, base()), {"random_bits", "place_in_batch"}),
     "argmax features": (lambda: Model(winners, base()), {"choice", "zero_gradient"}),
@@ -256,6 +260,14 @@ def test_the_same_key_finds_the_same():
         for _ in range(2)
     )
     assert first == second and first
+
+
+def test_a_saturated_loss_is_seen_before_any_verdict_hangs_on_it():
+    """A budget within which no example can be broken: the gradients of unperturbed inputs are enough."""
+    test = data()[1]
+    small = attack.PGD(eps=1e-4, steps=20)
+    result = small(jax.random.key(0), BROKEN["logits x 1000"][0](), test.x, test.y, loop=LOOP)
+    assert [flag.name for flag in result.flags] == ["saturated_loss"]
 
 
 def test_a_saturated_loss_is_less_grave_where_the_attack_has_others():
