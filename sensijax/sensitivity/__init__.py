@@ -10,6 +10,9 @@ from sensijax.sensitivity._bounded import Truncated as Truncated
 from sensijax.sensitivity._chaos import PolynomialChaos as PolynomialChaos
 from sensijax.sensitivity._clever import Clever as Clever
 from sensijax.sensitivity._clever import clever as clever
+from sensijax.sensitivity._coloured import SparseJacobian as SparseJacobian
+from sensijax.sensitivity._coloured import sparse_jacobian as sparse_jacobian
+from sensijax.sensitivity._coloured import sparsity as sparsity
 from sensijax.sensitivity._converge import Convergence as Convergence
 from sensijax.sensitivity._converge import converge as converge
 from sensijax.sensitivity._coupling import batch_coupling as batch_coupling

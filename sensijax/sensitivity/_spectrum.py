@@ -129,19 +129,19 @@ def singular(
         right = f"fewer: the solver keeps {most} vectors of {n} inputs and {m} outputs on the host ({needed:,} bytes)"
         raise ArgumentError("k", k, right)
     way = forward_way(function, x)
-    push, pull = program(_push, function, way), program(_pull, function)
+    push, pull = program(push_block, function, way), program(pull_block, function)
 
     products = 0
 
     def j_times(block: np.ndarray) -> np.ndarray:
         nonlocal products
         products += len(block)
-        return _host(push(function.params, x, _padded(block, width, x)), len(block), "J v")
+        return on_host(push(function.params, x, padded(block, width, x)), len(block), "J v")
 
     def jt_times(block: np.ndarray) -> np.ndarray:
         nonlocal products
         products += len(block)
-        return _host(pull(function.params, x, _padded(block, width, spec)), len(block), "J^T u")
+        return on_host(pull(function.params, x, padded(block, width, spec)), len(block), "J^T u")
 
     # Rows are vectors. `image` is J of each row of `basis`.
     rng = np.random.default_rng(seed)
@@ -240,7 +240,7 @@ def frobenius_norm(f: Callable, x: Any, *, probes: int = 64, level: float = 0.95
     if m <= n:
         require_reverse(function, x, spec)
     way = "reverse" if m <= n else forward_way(function, x)
-    run = program(_pull, function) if m <= n else program(_push, function, way)
+    run = program(pull_block, function) if m <= n else program(push_block, function, way)
     shorter, of = (m, spec) if m <= n else (n, x)
     exact = shorter <= probes
     if exact:
@@ -251,7 +251,7 @@ def frobenius_norm(f: Callable, x: Any, *, probes: int = 64, level: float = 0.95
     squares = []
     for start in range(0, len(vectors), width):
         part = vectors[start : start + width]
-        product = _host(run(function.params, x, _padded(part, width, of)), len(part), "the Jacobian")
+        product = on_host(run(function.params, x, padded(part, width, of)), len(part), "the Jacobian")
         squares.append(np.einsum("ij,ij->i", product, product))
     square = np.concatenate(squares)
     if exact:
@@ -278,7 +278,7 @@ def _orthonormal(vectors: np.ndarray, against: np.ndarray, floor: float = 0.0) -
     return np.array(kept).reshape(len(kept), vectors.shape[1])
 
 
-def _padded(block: np.ndarray, width: int, like: Any) -> Any:
+def padded(block: np.ndarray, width: int, like: Any) -> Any:
     """Rows as a pytree of stacked arrays, filled up with zero rows: one program serves every block."""
     full = np.zeros((width, block.shape[1]))
     full[: len(block)] = block
@@ -295,7 +295,7 @@ def _tree(rows: np.ndarray, like: Any) -> Any:
     return jax.tree.unflatten(structure, parts)
 
 
-def _host(tree: Any, valid: int, what: str) -> np.ndarray:
+def on_host(tree: Any, valid: int, what: str) -> np.ndarray:
     """Stacked arrays as float64 rows on the host; refused if not finite."""
     leaves = [np.asarray(leaf)[:valid] for leaf in jax.tree.leaves(tree)]
     if (wrong := located(leaves, what)).count:
@@ -304,14 +304,14 @@ def _host(tree: Any, valid: int, what: str) -> np.ndarray:
     return np.concatenate([leaf.reshape(valid, -1) for leaf in leaves], axis=1).astype(np.float64)
 
 
-def _push(apply: Callable, way: str) -> Callable:
+def push_block(apply: Callable, way: str) -> Callable:
     def products(params: Any, x: Any, block: Any) -> Any:
         return jax.vmap(lambda v: pushforward(apply, params, x, v, way)[1])(block)
 
     return jax.jit(products)
 
 
-def _pull(apply: Callable) -> Callable:
+def pull_block(apply: Callable) -> Callable:
     def products(params: Any, x: Any, block: Any) -> Any:
         _, pull = jax.vjp(lambda x: apply(params, x), x)
         return jax.vmap(lambda u: pull(u)[0])(block)
