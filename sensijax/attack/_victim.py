@@ -48,6 +48,10 @@ class RandomModel(Model):
       [0, 1]
     """
 
+    random: Callable[[Any, Array, Array], Array]
+    draws: int
+    seed: int
+
     def __init__(
         self,
         random: Callable[[Any, Array, Array], Array],

@@ -1,7 +1,7 @@
 """Carlini and Wagner's attack: the smallest L2 change, by Adam on a trade-off that a binary search finds."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Self
 
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +38,7 @@ class Search(Trace):
     reached: Bool[Array, "B"]
     worst: Float[Array, "B"]
 
-    def weighed(self, over: Bool[Array, "B"]) -> "Search":
+    def weighed(self, over: Bool[Array, "B"]) -> Self:
         """The next round where this one is over: the weight halfway, or tenfold while none has succeeded."""
         low, high = jnp.where(self.reached, self.low, self.c), jnp.where(self.reached, self.c, self.high)
         c = jnp.where(jnp.isinf(high), self.c * 10, (low + jnp.where(jnp.isinf(high), 0.0, high)) / 2)

@@ -159,7 +159,7 @@ class Universal:
         return outcome, float(np.minimum(each, self.beta).mean())
 
 
-def _nothing(n: int) -> tuple[np.ndarray, ...]:
+def _nothing(n: int) -> tuple[Any, ...]:
     return (
         np.zeros(n, bool),
         np.full(n, np.inf, np.float32),
