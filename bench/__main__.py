@@ -22,10 +22,11 @@ from rich.console import Console
 from rich.table import Table
 
 import sensijax as sj
-from bench import campaign, corruptions, random_numbers, sensitivity, start, sweep
+from bench import attack, campaign, corruptions, random_numbers, sensitivity, start, sweep
 
 SECTIONS = {"start": start.measure, "random": random_numbers.measure, "campaign": campaign.measure}
 PEERED = {  # these compare with other programs
+    "attack": attack.measure,
     "corruptions": corruptions.measure,
     "sensitivity": sensitivity.measure,
     "sweep": sweep.measure,
@@ -177,6 +178,22 @@ def _print_sensitivity(console: Console, found: dict[str, Any]) -> None:
         console.print(m)
 
 
+def _print_attack(console: Console, found: dict[str, Any]) -> None:
+    for budget, m in found["budgets"].items():
+        title = f"{budget}: {found['images']} images, {found['threads']} threads; seconds, CPU seconds, robust"
+        table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+        for name in ("attack", "seconds", "CPU seconds", "robust"):
+            table.add_column(name, justify="left" if name == "attack" else "right")
+        runs = {f"sensijax {k}": v for k, v in m["sensijax"].items()} | m["peers"]
+        for name, run in runs.items():
+            if isinstance(run, dict):
+                table.add_row(name, str(run["seconds"]), str(run["cpu_seconds"]), str(run["robust"]))
+        console.print(table)
+        console.print("standard, times faster:", _against(m["standard / pyautoattack"], attack.TARGET))
+        console.print("fast, fewer forwards:", _against(m["fewer forward passes of fast"], attack.TARGET_FAST))
+    console.print("compiled:", found["compile_seconds"], found["programs"], "MiB:", found["memory_mib"])
+
+
 def _print_sweep(console: Console, found: dict[str, Any]) -> None:
     console.print(found)
 
@@ -194,6 +211,7 @@ def _processor() -> str:
 
 
 _PRINT = {
+    "attack": _print_attack,
     "campaign": _print_campaign,
     "start": _print_start,
     "random": _print_random,

@@ -76,10 +76,7 @@ def admit(victim: Victim, key: Array, x: Any, y: Any, ids: Any, box: tuple[float
 
 def clean_logits(victim: Victim, x: np.ndarray, keys: np.ndarray, loop: Loop) -> np.ndarray:
     """Logits `[N, K]` of unperturbed inputs, in batches of the loop's width."""
-    parts = [
-        np.asarray(_logits(victim, jnp.asarray(x[c.rows]), jnp.asarray(keys[c.rows])))[: c.valid]
-        for c in chunks(len(x), loop.width)
-    ]
+    parts = [np.asarray(_logits(victim, x[c.rows], keys[c.rows]))[: c.valid] for c in chunks(len(x), loop.width)]
     return np.concatenate(parts)
 
 

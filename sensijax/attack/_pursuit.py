@@ -16,6 +16,7 @@ accelerator so that one pool computes while the host looks at another.
 
 import dataclasses
 import functools
+import math
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -82,7 +83,7 @@ class Loop:
     @classmethod
     def here(cls) -> "Loop":
         """What suits the default backend."""
-        return cls(64, 8, False, _cores()) if jax.default_backend() == "cpu" else cls(1024, 10, True, 2)
+        return cls(32, 8, False, _cores()) if jax.default_backend() == "cpu" else cls(1024, 10, True, 2)
 
 
 def pursue(
@@ -256,7 +257,11 @@ def _advance(victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
     return jax.tree.map(lambda a, b: choose(state.done, a, b), state, after)
 
 
-_advance_once = jax.jit(_advance)
+@functools.partial(jax.jit, static_argnums=0)
+def _advance_unrolled(times: int, victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
+    for _ in range(times):
+        state = _advance(victim, attack, goal, state)
+    return state
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -267,8 +272,11 @@ def _advance_fused(every: int, victim: Victim, attack: "Attack", goal: Goal, sta
 def _advance_some(loop: Loop, victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
     if loop.fused:
         return _advance_fused(loop.every, victim, attack, goal, state)
-    for _ in range(loop.every):
-        state = _advance_once(victim, attack, goal, state)
+    # Of thousands of steps each costs little beside its dispatch: some of them go into one program. Of a hundred it
+    # would not make up for the time to compile it.
+    times = math.gcd(loop.every, 4) if attack.most_steps >= 1000 else 1
+    for _ in range(loop.every // times):
+        state = _advance_unrolled(times, victim, attack, goal, state)
     return state
 
 
