@@ -31,6 +31,7 @@ from sensijax.campaign._sensitivity import CampaignSensitivity as CampaignSensit
 from sensijax.campaign._sensitivity import campaign_sensitivity as campaign_sensitivity
 from sensijax.campaign._sensitivity import open_sensitivity as open_sensitivity
 from sensijax.campaign._spec import Spec as Spec
+from sensijax.campaign._spec import as_fraction as as_fraction
 from sensijax.campaign._spec import attack_kinds as attack_kinds
 from sensijax.campaign._spec import fraction as fraction
 from sensijax.campaign._spec import kinds as kinds

@@ -37,6 +37,7 @@ from sensijax.attack import (
 from sensijax.campaign._environment import environment, refuse_mixing
 from sensijax.campaign._evaluation import Evaluation, Unit, block_of
 from sensijax.campaign._run import Progress
+from sensijax.campaign._spec import as_fraction
 from sensijax.campaign._store import Store
 from sensijax.core import StoreError, digest
 
@@ -306,7 +307,7 @@ class _Evaluating:
         evaluation, key = self.evaluation, jax.random.fold_in(self.evaluation.key, len(self.evaluation.budgets))
         found = []
         for budget, result in enumerate(results):
-            self.report(self._progress("diagnosing", len(self.units), f"eps {evaluation.budgets[budget]:g}"))
+            self.report(self._progress("diagnosing", len(self.units), f"eps {as_fraction(evaluation.budgets[budget])}"))
             attack = evaluation.at(budget)
             flags = diagnose(key, evaluation.model, result.x, result.y, result, attack=attack)
             found.append(dataclasses.replace(result, flags=flags, diagnosed=True))
@@ -364,7 +365,7 @@ class _Evaluating:
         self.report(self._progress("done", len(self.units)))
 
     def _where(self, unit: Unit, name: str) -> str:
-        return f"{name} at {self.evaluation.budgets[unit.budget]:.4g}"
+        return f"{name} at {as_fraction(self.evaluation.budgets[unit.budget])}"
 
     def _progress(self, phase: str, done: int, where: str = "", robust: float | None = None) -> Progress:
         seconds = time.perf_counter() - self.started

@@ -373,3 +373,15 @@ def fraction(text: str) -> float:
         return float(above) / float(below) if slash else float(above)
     except (ValueError, ZeroDivisionError):
         raise ValueError("a number, or a fraction such as 8/255") from None
+
+
+def as_fraction(value: float) -> str:
+    """A budget as people write it: in 255ths where it is a whole or half number of grey levels.
+
+    Example:
+      >>> [as_fraction(eps) for eps in (8 / 255, 0.5, 0.1)]
+      ['8/255', '0.5', '0.1']
+    """
+    levels = 2 * 255 * value
+    grey = abs(levels - round(levels)) < 1e-3 and round(levels) > 0 and abs(20 * value - round(20 * value)) > 1e-6
+    return f"{round(levels) / 2:g}/255" if grey else f"{value:.4g}"

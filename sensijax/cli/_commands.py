@@ -125,6 +125,7 @@ def _plan(arguments: argparse.Namespace) -> int:
     campaign, plan = spec.campaign, make_plan(spec.campaign)
     with err.status("timing the model"):
         seconds = estimate_seconds(campaign, plan)
+    bound = " (attacks counted to their last step)" if any(s.passes for s in plan.structures) else ""
     out.print(
         facts_table(
             {
@@ -134,7 +135,7 @@ def _plan(arguments: argparse.Namespace) -> int:
                 "seeds": f"{len(campaign.seeds)} (scenarios without random draws run for one)",  # type: ignore[arg-type]
                 "cells": f"{plan.rows:,} judged inputs in {len(plan.tiles):,} tiles",
                 "programs to compile": f"{plan.programs}",
-                "estimated time": f"about {_duration(seconds)} of sweep on this device, plus compilation",
+                "estimated time": f"about {_duration(seconds)} of sweep on this device{bound}, plus compilation",
                 "estimated size": f"about {plan.bytes / 1e6:,.1f} MB",
                 "folder": str(spec.out),
             }

@@ -75,12 +75,14 @@ def damage_table(results: Any) -> Table:
 
 def attack_table(found: Any) -> Table:
     """What withstood: after each part of the attack at one budget, or at each of several budgets."""
+    from sensijax.campaign import as_fraction
+
     results, manifest, first = found.results, found.manifest, found.results[0]
     several = len(results) > 1
     n = len(first)
     about = manifest["attack"]
     option = about["options"].get("version")
-    at = "" if several else f", eps {manifest['budgets'][0]:.4g}"
+    at = "" if several else f", eps {as_fraction(manifest['budgets'][0])}"
     table = Table(
         box=box.SIMPLE_HEAD,
         title_justify="left",
@@ -104,7 +106,7 @@ def attack_table(found: Any) -> Table:
     if several:
         for eps, result, parts in zip(manifest["budgets"], results, found.parts, strict=True):
             by = [f"{name} {c}" for i, name in enumerate(result.attacks) if (c := int((result.broken_by == i).sum()))]
-            row = _withstood(int(result.robust.sum()), n, (f"{eps:.4g}", None, None, ", ".join(by) or "nothing"))
+            row = _withstood(int(result.robust.sum()), n, (as_fraction(eps), None, None, ", ".join(by) or "nothing"))
             table.add_row(*row, *(f"{sum(part[way] for part in parts):,}" for way in ("forwards", "backwards")))
         return table
     left = clean

@@ -37,7 +37,7 @@ def _content(found: Evaluated) -> dict[str, Any]:
     flags = _attack_sections.flags_of(results)
     n = len(results[0])
     about = manifest["attack"]
-    options = ", ".join(f"{k} = {v}" for k, v in about["options"].items())
+    options = ", ".join(f"{k} = {v}" for k, v in about["options"].items() if k != "norm")
     return {
         "m": manifest,
         "n": n,

@@ -1,23 +1,11 @@
 """Sentences about attacks: what a robust accuracy says, and what it does not."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from sensijax.attack import AttackResult, Flag, wilson
+from sensijax.campaign import as_fraction as budget
 from sensijax.report._numbers import count, listed, percent
-
-
-def budget(eps: float) -> str:
-    """A budget as people write it: in 255ths where it is a whole or half number of grey levels.
-
-    Example:
-      >>> [budget(eps) for eps in (8 / 255, 0.5, 0.1)]
-      ['8/255', '0.5', '0.1']
-    """
-    levels = 2 * 255 * eps
-    whole = abs(levels - round(levels)) < 1e-3 and round(levels) > 0 and not math.isclose(20 * eps, round(20 * eps))
-    return f"{round(levels) / 2:g}/255" if whole else f"{eps:.4g}"
 
 
 def share(count_: int, n: int) -> str:
