@@ -62,8 +62,9 @@ def headline(found: CampaignSensitivity) -> list[str]:
         said = [f"{_words._capital(name)} drives the damage most: it has a part in {share}."]
     negligible = [result.names[i] for i in order if result.ST_interval[i, 1] < 0.01]
     if negligible:
-        verb = "matters" if len(negligible) == 1 else "matter"
-        said.append(f"{_words._capital(_numbers.listed(negligible))} hardly {verb}: below 1% each, interval and all.")
+        many = len(negligible) > 1
+        verb, each = ("matter", " each") if many else ("matters", "")
+        said.append(f"{_words._capital(_numbers.listed(negligible))} hardly {verb}: below 1%{each}, interval and all.")
     alone = float(result.S1.sum())
     said.append(f"What each does by itself adds up to {_numbers.percent(alone)}; the rest is what they do together.")
     pairs = strongest_pairs(found, 1)

@@ -48,8 +48,7 @@ def pursue(columns: np.ndarray, y: np.ndarray, block: int, floor: float) -> Fit:
     variance = y.reshape(calls, block)[:, 0].var()
     most = min(columns.shape[1], max(1, int(0.9 * rows)))
     q = np.empty((rows, most))
-    rest = columns.astype(np.float64).copy()
-    power = np.einsum("rp,rp->p", rest, rest)
+    power = np.einsum("rp,rp->p", columns, columns)  # of what is left of each column beside those chosen
     whole = power.copy()
     alive = power > 0
     residual = y.astype(np.float64).copy()
@@ -61,11 +60,13 @@ def pursue(columns: np.ndarray, y: np.ndarray, block: int, floor: float) -> Fit:
         if k == 0:
             j = 0
         else:
-            gain = np.where(alive, (residual @ rest) ** 2 / np.where(alive, power, 1.0), -1.0)
+            # The residual is orthogonal to the chosen columns, so that whole ones stand for what is left of them.
+            gain = np.where(alive, (residual @ columns) ** 2 / np.where(alive, power, 1.0), -1.0)
             j = int(np.argmax(gain))
             if gain[j] < 0:
                 break
-        direction = rest[:, j] - q[:, :k] @ (q[:, :k].T @ rest[:, j])  # once more, against rounding
+        direction = columns[:, j] - q[:, :k] @ (q[:, :k].T @ columns[:, j])
+        direction -= q[:, :k] @ (q[:, :k].T @ direction)  # once more, against rounding
         length = np.linalg.norm(direction)
         direction /= length
         inverse[:k, k] = inverse[:k, :k] @ (q[:, :k].T @ columns[:, j]) / -length
@@ -75,9 +76,7 @@ def pursue(columns: np.ndarray, y: np.ndarray, block: int, floor: float) -> Fit:
         chosen.append(j)
         alive[j] = False
         residual -= direction * (direction @ residual)
-        along = direction @ rest
-        rest -= direction[:, None] * along[None, :]
-        power -= along**2
+        power -= (direction @ columns) ** 2
         alive &= power > 1e-10 * whole  # what is left of a dependent column is rounding
         own = direction.reshape(calls, block)
         hat += own[:, :, None] * own[:, None, :]
@@ -86,7 +85,7 @@ def pursue(columns: np.ndarray, y: np.ndarray, block: int, floor: float) -> Fit:
         error = missed * rows / spare * (1 + trace) if spare else np.inf
         if error < best:
             best, count = error, len(chosen)
-        if error > 10 * best and len(chosen) > count + 10 or best < floor:
+        if best < floor or len(chosen) > count + max(20, count // 2):
             break
     terms = np.asarray(chosen[:count])
     coefficients = inverse[:count, :count] @ (q[:, :count].T @ y)
