@@ -217,7 +217,7 @@ class _Bumps(NamedTuple):
         window = Window(corner, corner, extent, extent)
         tile = bump(window, jnp.array([False, True]), (side, side), self.power, self.size)
         line, column = (np.arange(n) - border for n in (lines, columns))
-        valid = np.float32((line[:, None] >= 0) & (column[None, :] >= 0))
+        valid = ((line[:, None] >= 0) & (column[None, :] >= 0)).astype(np.float32)
         upright, turned = tile[:, *np.ix_(line % side, column % side)] * valid[None]
         tiles = np.ix_(np.maximum(line, 0) // side, np.maximum(column, 0) // side)
         uniform = _uniform(keys, lines // side + 1, columns // side + 1, channels + 1)[:, *tiles]
