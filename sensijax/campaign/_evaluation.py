@@ -55,6 +55,7 @@ class Evaluation:
       CampaignError: with all faults at once.
 
     Example:
+      >>> import numpy as np
       >>> from sensijax import attack
       >>> from sensijax.campaign import sweep
       >>> model = Model(lambda w, x: x.reshape(len(x), -1) @ w, np.ones((64, 2), np.float32), name="linear")
