@@ -26,6 +26,7 @@ from sensijax.core.errors import ArgumentError
 from sensijax.core.keys import GENERATOR
 from sensijax.core.struct import static, struct
 from sensijax.perturb import Perturbation
+from sensijax.perturb.image.bounded import _Code
 
 severity = Parameters("severity", 5.0)
 """The budget of an attack through a perturbation: the highest severity on its own scale."""
@@ -134,6 +135,8 @@ class Through(Attack):
         super().__post_init__()
         if isinstance(self.options, Mapping):
             object.__setattr__(self, "options", tuple(sorted(self.options.items())))
+        if isinstance(self.scale, _Code):  # a copy of another attack
+            return
         if not hasattr(self.scale, "at") or isinstance(self.scale, Perturbation):
             came = "none" if self.scale is None else type(self.scale).__name__
             raise ArgumentError(
@@ -143,6 +146,8 @@ class Through(Attack):
             raise ArgumentError("draws", self.draws, "at least one random field")
         if self.norm != severity:
             raise ArgumentError("norm", str(self.norm), "an attack through a perturbation is bounded by its severity")
+        # A campaign's digests need a name for code in a static field.
+        object.__setattr__(self, "scale", _Code(self.scale))
 
     @property
     def most_steps(self) -> int:
@@ -155,12 +160,12 @@ class Through(Attack):
     def perturbation(self, at: Float[Array, "P"]) -> Perturbation:
         """The perturbation at severities: one for the whole scale, or one for each of its parameters."""
         if not self.apart:
-            return self.scale.at(at[0], **dict(self.options))
-        leaves = [jax.tree.leaves(self.scale.at(at[i], **dict(self.options)))[i] for i in range(len(at))]
-        return jax.tree.unflatten(jax.tree.structure(self.scale.at(at[0], **dict(self.options))), leaves)
+            return self.scale.held.at(at[0], **dict(self.options))
+        leaves = [jax.tree.leaves(self.scale.held.at(at[i], **dict(self.options)))[i] for i in range(len(at))]
+        return jax.tree.unflatten(jax.tree.structure(self.scale.held.at(at[0], **dict(self.options))), leaves)
 
     def begin(self, goal: Goal) -> SeverityTrace:
-        whole = jax.eval_shape(lambda: self.scale.at(jnp.float32(0), **dict(self.options)))
+        whole = jax.eval_shape(lambda: self.scale.held.at(jnp.float32(0), **dict(self.options)))
         parameters = len(jax.tree.leaves(whole)) if self.apart else 1
         at = jnp.broadcast_to(self.eps[:, None], (len(goal.y), parameters))
         field = jax.random.key_data(goal.keys(0))
