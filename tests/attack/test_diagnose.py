@@ -22,6 +22,15 @@ N, EPS, LOOP = 96, 0.08, attack.Loop(96, 1, False)
 PGD = attack.PGD(eps=EPS, steps=20)
 
 
+@pytest.fixture(autouse=True)
+def compiled_quickly(request):
+    """The twelve and the five are compiled as users do; the others without the compiler's costly passes."""
+    whole = request.node.name.startswith(("test_honest_models", "test_broken_defences", "test_a_saturated"))
+    jax.config.update("jax_disable_most_optimizations", not whole)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 # --- honest models ----------------------------------------------------------------------------------------------------
 
 
