@@ -160,10 +160,10 @@ def _read(folder: pathlib.Path) -> tuple[dict[str, Any], SobolResult] | None:
     except (ValueError, KeyError, AttributeError):
         log.warning("%s cannot be read: it is computed anew", folder / FILE)
         return None
-    arrays = {
+    arrays: dict[str, Any] = {
         name: np.array(value, np.float64) if isinstance(value, list) and name != "names" else value
         for name, value in numbers.items()
     }
-    fields = {field.name: arrays.get(field.name) for field in dataclasses.fields(SobolResult)}
+    fields: dict[str, Any] = {field.name: arrays.get(field.name) for field in dataclasses.fields(SobolResult)}
     fields["names"] = tuple(numbers["names"])
     return document, SobolResult(**fields)

@@ -144,7 +144,13 @@ def shares_of_sample(results: Results) -> Shares | None:
     space = {name: Uniform(0.0, max(manifest["stages"][name]["values"])) for name in stages}
     chaos = pce_given(x, y, space, degree=range(1, 7))
     pairs = [
-        (stages[i], stages[j], float(chaos.S2[i, j]), *map(float, chaos.S2_interval[i, j]))
+        (
+            stages[i],
+            stages[j],
+            float(chaos.S2[i, j]),
+            float(chaos.S2_interval[i, j, 0]),
+            float(chaos.S2_interval[i, j, 1]),
+        )
         for i, j in zip(*np.triu_indices(len(stages), 1), strict=True)
     ]
     rest = float(1 - chaos.S1.sum())

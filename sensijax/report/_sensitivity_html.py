@@ -39,10 +39,10 @@ def strongest_pairs(found: CampaignSensitivity, most: int = MOST_PAIRS) -> list[
     result = found.result
     if result.S2 is None or result.S2_interval is None:
         return []
-    pairs = [
-        (result.names[i], result.names[j], float(result.S2[i, j]), *map(float, result.S2_interval[i, j]))
-        for i, j in zip(*np.triu_indices(len(result.names), 1), strict=True)
-    ]
+    pairs = []
+    for i, j in zip(*np.triu_indices(len(result.names), 1), strict=True):
+        low, high = result.S2_interval[i, j]
+        pairs.append((result.names[i], result.names[j], float(result.S2[i, j]), float(low), float(high)))
     return sorted(pairs, key=lambda pair: -pair[2])[:most]
 
 

@@ -281,7 +281,8 @@ class _Measured:
             value, slope = self._differences(new) if self.way == "difference" else self._run(self.slope, new)
             if len(edge := np.flatnonzero((new == 0).any(axis=1))):
                 value[edge] = self._run(self.value, new[edge])[0]
-            self._refuse(value, new), self._refuse(slope, new)
+            self._refuse(value, new)
+            self._refuse(slope, new)
             self.known |= {s.tobytes(): (v, g) for s, v, g in zip(new, value, slope, strict=True)}
         found = [self.known[s.tobytes()] for s in severities]
         return np.stack([v for v, _ in found]), np.stack([g for _, g in found])

@@ -95,7 +95,8 @@ class Adaptive:
     batch: int = 8
 
     def __post_init__(self) -> None:
-        _whole("Adaptive.start", self.start, 8), _whole("Adaptive.batch", self.batch, 1)
+        _whole("Adaptive.start", self.start, 8)
+        _whole("Adaptive.batch", self.batch, 1)
         _whole("Adaptive.n", self.n, self.start)
 
     def points(self, key: jax.Array, dimension: int, measure: Measure, model: Model) -> np.ndarray:

@@ -28,7 +28,7 @@ def to_xarray(result: Any) -> Any:
       >>> to_xarray(pce(f, space, key=key)).S1.sel(input="x1")   # doctest: +SKIP
     """
     try:
-        import xarray
+        import xarray  # type: ignore[reportMissingImports]
     except ImportError as error:
         raise MissingExtraError("xarray", "xarray", "an xarray.Dataset") from error
     names = getattr(result, "names", None)
