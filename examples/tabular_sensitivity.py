@@ -115,7 +115,7 @@ def main() -> None:
 
     sj.enable_compile_cache()
     model, test = train(table(2000, seed=1)), table(500, seed=2)
-    r2 = 1 - np.mean((np.asarray(model(test.x)) - test.y) ** 2) / test.y.var()
+    r2 = 1 - np.mean((np.asarray(model(jnp.asarray(test.x))) - test.y) ** 2) / test.y.var()
     print(f"R^2 on rows that it has not seen: {r2:.3f}\n")
 
     space = {f"x{i + 1}": s.Uniform(0.0, 1.0) for i in range(COLUMNS)}

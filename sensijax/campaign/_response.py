@@ -218,7 +218,7 @@ def _range(name: str, sweep: Sweep) -> tuple[float, float]:
 
 def _measure(response: Any, classification: bool) -> tuple[str, Measure]:
     if callable(response):
-        return getattr(response, "__name__", type(response).__name__), response
+        return getattr(response, "__name__", type(response).__name__), response  # type: ignore[reportReturnType]
     respond = measures.classification_responses if classification else measures.regression_responses
     known = _numeric(classification)
     if response not in known:

@@ -112,12 +112,15 @@ def test_the_same_results_give_the_same_bytes(classification, tmp_path):
 
 
 def test_sections_stand_in_order(page):
-    ids = [v for k, v in page.attributes if k == "id" and not v.startswith(("curve-", "pairs-", "reliability-"))]
+    drawn = ("curve-", "pairs-", "reliability-", "shares-", "survival-")
+    ids = [v for k, v in page.attributes if k == "id" and not v.startswith(drawn)]
     assert ids == [
         "headline",
         "ranking",
         "curves",
         "pairs",
+        "thresholds",
+        "drivers",
         "modes",
         "groups",
         "confidence",
