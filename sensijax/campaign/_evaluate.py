@@ -151,6 +151,7 @@ def evaluate(
     store: str | os.PathLike,
     *,
     loop: Loop | None = None,
+    block: int | None = None,
     allow_mixed: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> Evaluated:
@@ -160,6 +161,7 @@ def evaluate(
       evaluation: what to find out.
       store: the folder; made if it is not there.
       loop: how to run; `Loop.here()` unless given.
+      block: examples of a unit, which is what a kill can cost; no verdict depends on it.
       allow_mixed: go on in a folder whose units come from another environment.
       progress: called with a `Progress` as it goes on: its tiles are units.
 
@@ -175,7 +177,7 @@ def evaluate(
       >>> evaluate(evaluation, "runs/autoattack").results[0].robust_accuracy            # doctest: +SKIP
     """
     run = _Evaluating(evaluation, Store(store), loop or Loop.here(), progress or (lambda _: None))
-    return run.execute(allow_mixed)
+    return run.execute(block or block_of(run.loop), allow_mixed)
 
 
 class _Evaluating:
@@ -188,10 +190,10 @@ class _Evaluating:
         self.ready: set[Any] = set()
         self.parts: list[list[dict[str, int]]] = []
 
-    def execute(self, allow_mixed: bool) -> Evaluated:
+    def execute(self, block: int, allow_mixed: bool) -> Evaluated:
         evaluation = self.evaluation
         self.report(Progress("planning"))
-        here, block = environment(), block_of(self.loop)
+        here = environment()
         self.units = evaluation.units(block)
         manifest = evaluation.manifest(self.units, self.loop, block, here)
         self._open_folder(manifest, here, allow_mixed)

@@ -164,5 +164,5 @@ class Evaluation:
 
 
 def block_of(loop: Loop) -> int:
-    """Examples of a unit: twice the loop's places, so that what breaks early makes room for what is waiting."""
-    return 2 * loop.width
+    """Examples of a unit, unless said otherwise: more than there are places, so that what breaks early makes room."""
+    return max(128, 2 * loop.width)

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 import pytest
 
+import sensijax as sj
 from sensijax import attack, cli
-from sensijax.campaign import Evaluated, load_subject
+from sensijax.campaign import Evaluated, Evaluation, evaluate, load_subject
 
 MODEL = """
 import jax.numpy as jnp
@@ -97,6 +98,16 @@ def test_verdicts_are_those_of_the_attack(folder, finished):
     assert np.array_equal(alone.status, small.status) and np.array_equal(alone.x_adv, small.x_adv)
     both = small.status == attack.STATUSES.index("broken")
     assert np.array_equal(large.x_adv[both], small.x_adv[both]) and (large.forwards[both] == 0).all()
+
+
+def test_no_verdict_depends_on_the_blocks(folder, finished, tmp_path):
+    model, data = load_subject(folder / "attack.toml")
+    sweep = sj.sweep(attack.PGD, eps=[0.02, 0.1], steps=5, restarts=2)
+    found = evaluate(Evaluation(model, data, sweep), tmp_path / "blocks", block=7)
+    assert len(units(tmp_path / "blocks")) == 2 * 5
+    for a, b in zip(found.results, Evaluated.open(finished).results, strict=True):
+        assert np.array_equal(a.status, b.status) and np.array_equal(a.x_adv, b.x_adv)
+        assert np.array_equal(a.forwards, b.forwards)
 
 
 def test_one_budget_is_told_part_by_part(command, folder, tmp_path):
