@@ -6,6 +6,9 @@ from typing import Any
 import numpy as np
 
 from sensijax.core.errors import ArgumentError, MissingExtraError
+from sensijax.sensitivity._result import _is_pairs
+
+OF_OUTPUTS = frozenset({"mean", "variance", "error", "cross_validated"})
 
 
 def to_xarray(result: Any) -> Any:
@@ -42,14 +45,16 @@ def to_xarray(result: Any) -> Any:
         if isinstance(value, (bool, int, float, str, np.integer, np.floating)):
             attributes[field.name] = int(value) if isinstance(value, bool) else value
         elif isinstance(value, np.ndarray):
-            arrays[field.name] = (_axes(field.name, value, len(names)), value)
+            base = getattr(result, field.name.removesuffix("_interval"))
+            pairs = isinstance(base, np.ndarray) and _is_pairs(base, len(names))
+            arrays[field.name] = (_axes(field.name, value, len(names), pairs), value)
     present = {axis for axes, _ in arrays.values() for axis in axes}
     coordinates = {"input": list(names), "with": list(names), "bound": ["low", "high"]}
     return xarray.Dataset(arrays, {axis: label for axis, label in coordinates.items() if axis in present}, attributes)
 
 
-def _axes(name: str, value: np.ndarray, count: int) -> tuple[str, ...]:
-    """The names of an array's axes, from its own name and shape."""
+def _axes(name: str, value: np.ndarray, count: int, pairs: bool) -> tuple[str, ...]:
+    """The names of an array's axes, from its own name and shape; there may be as many outputs as inputs."""
     if name in ("severities", "gradients", "hessians", "values", "standard_error", "each"):  # a `Surface`
         return {
             "severities": ("point", "input"), "gradients": ("point", "input"), "hessians": ("point", "input", "with"),
@@ -57,16 +62,10 @@ def _axes(name: str, value: np.ndarray, count: int) -> tuple[str, ...]:
         }.get(name, ("point",))  # fmt: skip
     axes = []
     rest = list(value.shape)
-    bounds = name.endswith("_interval")
-    if rest and rest[0] == count:
-        axes.append("input")
-        rest.pop(0)
-        base = len(rest) - bounds
-        if base >= 1 and rest[0] == count and (not bounds or rest[1] == 2):
-            axes.append("with")
-            rest.pop(0)
-    if bounds and rest and rest[0] == 2:
-        axes.append("bound")
-        rest.pop(0)
-    axes += ["output"] if len(rest) == 1 else [f"{name}_axis{i}" for i in range(len(rest))]
-    return tuple(axes)
+    if rest and rest[0] == count and name not in OF_OUTPUTS:
+        axes, rest = ["input"], rest[1:]
+        if pairs:
+            axes, rest = [*axes, "with"], rest[1:]
+    if name.endswith("_interval") and rest and rest[0] == 2:
+        axes, rest = [*axes, "bound"], rest[1:]
+    return (*axes, "output") if len(rest) == 1 else (*axes, *(f"{name}_axis{i}" for i in range(len(rest))))

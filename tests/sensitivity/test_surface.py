@@ -162,6 +162,16 @@ def test_xarray_has_the_names_of_axes(square):
     assert found.hessians.sel(input="light", **{"with": "light"}).shape == (25,)
 
 
+def test_xarray_tells_inputs_from_outputs_where_there_are_as_many():
+    pytest.importorskip("xarray")
+    x = np.random.default_rng(0).uniform(0, 1, (20, 2))
+    space = {"a": s.Uniform(0.0, 1.0), "b": s.Uniform(0.0, 1.0)}
+    found = s.pce_given(x, np.stack([x[:, 0] * x[:, 1], x[:, 0]], axis=1), space, degree=[2]).to_xarray()
+    assert found.S1.dims == ("input", "output") and found.S1_interval.dims == ("input", "bound", "output")
+    assert found.S2.dims == ("input", "with", "output") and found["mean"].dims == ("output",)
+    assert found.S2_interval.dims == ("input", "with", "bound", "output")
+
+
 @pytest.mark.parametrize(
     ("change", "match"),
     [
