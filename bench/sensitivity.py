@@ -25,8 +25,8 @@ import numpy as np
 from scipy.stats import qmc
 
 from sensijax import sensitivity as s
-from sensijax.sensitivity._saltelli import SaltelliDesign
-from sensijax.sensitivity._stream import _plan, _program
+from sensijax.sensitivity.indices._saltelli import SaltelliDesign
+from sensijax.sensitivity.indices._stream import _plan, _program
 
 REPEATS, LIMIT = 5, 600
 CASES = {"Ishigami 2^14": ("ishigami", 2**14), "Ishigami 2^18": ("ishigami", 2**18), "D = 100, 2^12": ("g100", 2**12)}

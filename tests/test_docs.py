@@ -55,7 +55,11 @@ def test_store_layout_is_that_of_the_store():
     names = set(re.findall(r"^    (\S+)", store.__doc__, re.MULTILINE))
     assert len(names) >= 8
     # The command line and the report add theirs.
-    assert set(re.findall(r"^(\S+?),? ", block, re.MULTILINE)) == names | {"spec.toml", "report.html"}
+    assert set(re.findall(r"^(\S+?),? ", block, re.MULTILINE)) == names | {
+        "spec.toml",
+        "report.html",
+        "sensitivity.json",
+    }
 
 
 def test_every_speed_number_is_a_field():

@@ -16,7 +16,7 @@ from sensijax.attack._pursuit import Examples, Loop, Pursued, pursue
 from sensijax.attack._result import AttackResult, gather
 from sensijax.attack._setting import Setting
 from sensijax.attack._victim import Victim
-from sensijax.attack.diagnose import flagged
+from sensijax.attack.flags._diagnose import flagged
 from sensijax.core import Model
 from sensijax.core.struct import static, struct
 
@@ -170,7 +170,7 @@ class Attack:
           ids: distinct integers `[N]`; 0..N-1 unless given. With the same ids, a verdict depends neither on the order
             of the examples nor on which others are attacked in the same call.
           loop: how to run; `Loop.here()` unless given.
-          diagnose: whether to look for flags too (`sensijax.attack.diagnose`, which says what that costs).
+          diagnose: whether to look for flags too (`sensijax.attack.flags._diagnose`, which says what that costs).
 
         Returns:
           The outcome of every example. Misclassified ones are counted and not attacked; those with logits that are not

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sensijax.attack._flag import Flag
 from sensijax.attack._pursuit import Pursued
 from sensijax.attack._setting import Setting
+from sensijax.attack.flags._flag import Flag
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -21,10 +21,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sensijax.attack._flag import Flag
 from sensijax.attack._result import STATUSES, AttackResult
 from sensijax.attack._setting import Setting
 from sensijax.attack._victim import Victim
+from sensijax.attack.flags._flag import Flag
 from sensijax.core import Model
 from sensijax.core.digest import digest, file_digest
 from sensijax.core.errors import ArgumentError, StoreError

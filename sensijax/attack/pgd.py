@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from sensijax.attack._attack import Attack
@@ -21,7 +22,7 @@ class PGD(Attack):
 
     Attributes:
       eps: the budget, in the norm's unit, > 0.
-      norm: `linf`, `l2` or `l1`, or its name. In L1 a step moves one value.
+      norm: `linf`, `l2` or `l1`, or its name. In L1 a step moves one value. What the box holds back takes no part.
       box: the closed range of valid inputs.
       step_size: in the norm's unit; 2.5 eps / steps unless given, so that steps can cross the ball.
       steps: gradient steps.
@@ -65,6 +66,9 @@ class PGD(Attack):
     def advance(self, victim: Victim, goal: Goal, state: Trace) -> Trace:
         gradient, loss, logits = victim.gradient(self.loss, state.x, goal.y, goal.target, goal.keys(state.step + 1))
         state = self.noted(goal, state, fools(logits, goal), loss)
+        # A value at the box's edge cannot go on outwards: a step in L1, which moves one value, would stick at it.
+        stuck = ((state.x <= self.box[0]) & (gradient < 0)) | ((state.x >= self.box[1]) & (gradient > 0))
+        gradient = jnp.where(stuck, 0.0, gradient)
         size = self.eps * np.float32(2.5 / self.steps) if self.step_size is None else self.step_size
         return dataclasses.replace(
             state, x=self.within(goal, state.x + along(size, state.x) * self.norm.steepest(gradient))

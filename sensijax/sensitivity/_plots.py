@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from sensijax.core.errors import ArgumentError
-from sensijax.sensitivity._converge import Convergence
-from sensijax.sensitivity._critical import CriticalSeverity
-from sensijax.sensitivity._response import ResponseCurve
-from sensijax.sensitivity._result import Result, _is_pairs, _output
-from sensijax.sensitivity._spectrum import Singular
-from sensijax.sensitivity._surface import Surface
+from sensijax.sensitivity.derivatives._spectrum import Singular
+from sensijax.sensitivity.indices._converge import Convergence
+from sensijax.sensitivity.indices._response import ResponseCurve
+from sensijax.sensitivity.indices._result import Result, _is_pairs, _output
+from sensijax.sensitivity.severities._critical import CriticalSeverity
+from sensijax.sensitivity.surrogates._surface import Surface
 
 INK, QUIET, RULE = "#222222", "#666666", "#d0d0d0"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

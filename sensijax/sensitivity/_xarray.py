@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sensijax.core.errors import ArgumentError, MissingExtraError
-from sensijax.sensitivity._result import _is_pairs
+from sensijax.sensitivity.indices._result import _is_pairs
 
 OF_OUTPUTS = frozenset({"mean", "variance", "error", "cross_validated"})
 

@@ -13,7 +13,7 @@ import optax
 import pytest
 
 from sensijax import attack, demo
-from sensijax.attack._probe import Bench
+from sensijax.attack.flags._probe import Bench
 from sensijax.core import ArgumentError, Model
 from sensijax.data import digits, split
 from sensijax.perturb import image

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from sensijax.attack.lint import lint
+from sensijax.attack.flags._lint import lint
 from sensijax.core import Model
 from sensijax.perturb import image
 

@@ -93,7 +93,7 @@ def test_flags_in_words(result):
 
 
 def test_worst_flags_come_first_and_once():
-    from sensijax.attack._flag import worst_first
+    from sensijax.attack.flags._flag import worst_first
 
     a = attack.Flag("a", "caution", "", "", "")
     b = attack.Flag("b", "distrust", "", "", "")

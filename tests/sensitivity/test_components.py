@@ -9,7 +9,7 @@ from flax import nnx
 
 import sensijax.sensitivity as s
 from sensijax.core import ArgumentError, Model
-from sensijax.sensitivity._clever import end_point
+from sensijax.sensitivity.derivatives._clever import end_point
 
 A = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
 X = jnp.asarray(np.random.default_rng(1).standard_normal((5, 6)), jnp.float32)

@@ -12,7 +12,7 @@ import sensijax.sensitivity as s
 from sensijax import demo
 from sensijax.core import ArgumentError, Model
 from sensijax.perturb import Perturbation, image
-from sensijax.sensitivity._critical import clopper_pearson
+from sensijax.sensitivity.severities._critical import clopper_pearson
 
 KEY = jax.random.key(0)
 

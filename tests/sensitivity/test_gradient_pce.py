@@ -8,7 +8,7 @@ from jax import lax
 
 from sensijax import sensitivity as s
 from sensijax.core import ArgumentError
-from sensijax.sensitivity._design import values_and_gradients
+from sensijax.sensitivity.indices._design import values_and_gradients
 
 ANGLES = {name: s.Uniform(-np.pi, np.pi) for name in ("x1", "x2", "x3")}
 # Closed forms for Ishigami's function with a = 7, b = 0.1, as in tests/golden/gsa.json.

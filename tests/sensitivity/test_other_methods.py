@@ -139,7 +139,7 @@ class TestMorris:
         assert found.n_evaluations == 24
 
     def test_candidates_lie_further_apart(self):
-        from sensijax.sensitivity._morris import Walk, _spread
+        from sensijax.sensitivity.indices._morris import Walk, _spread
 
         walk = Walk((0, 1, 2), (True,) * 3, 4)
         chosen = _spread(walk, KEY, 60, 6)

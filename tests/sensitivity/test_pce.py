@@ -10,8 +10,8 @@ import pytest
 
 from sensijax import sensitivity as s
 from sensijax.core import ArgumentError
-from sensijax.sensitivity._basis import Basis, candidates
-from sensijax.sensitivity._pursuit import pursue
+from sensijax.sensitivity.severities._pursuit import pursue
+from sensijax.sensitivity.surrogates._basis import Basis, candidates
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent.parent / "golden" / "gsa.json").read_text())
 ANGLES = {name: s.Uniform(-np.pi, np.pi) for name in ("x1", "x2", "x3")}

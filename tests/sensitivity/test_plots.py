@@ -12,10 +12,10 @@ from sensijax import sensitivity as s
 from sensijax.core import ArgumentError
 from sensijax.perturb import image
 from sensijax.sensitivity import plots
-from sensijax.sensitivity._critical import CriticalSeverity
-from sensijax.sensitivity._nonfinite import NonFinite
-from sensijax.sensitivity._response import ResponseCurve
-from sensijax.sensitivity._spectrum import singular
+from sensijax.sensitivity.derivatives._nonfinite import NonFinite
+from sensijax.sensitivity.derivatives._spectrum import singular
+from sensijax.sensitivity.indices._response import ResponseCurve
+from sensijax.sensitivity.severities._critical import CriticalSeverity
 
 SPACE = {"a": s.Uniform(-1.0, 1.0), "b": s.Uniform(-1.0, 1.0), "c": s.Uniform(-1.0, 1.0)}
 

@@ -11,7 +11,7 @@ from scipy.stats import qmc
 
 from sensijax import sensitivity as s
 from sensijax.core import ArgumentError
-from sensijax.sensitivity._points import direction_numbers, mix
+from sensijax.sensitivity.indices._points import direction_numbers, mix
 
 N, D, KEYS = 256, 6, 200
 

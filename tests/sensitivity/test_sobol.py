@@ -15,9 +15,9 @@ import pytest
 
 from sensijax import sensitivity as s
 from sensijax.core import ArgumentError
-from sensijax.sensitivity._saltelli import SaltelliDesign
-from sensijax.sensitivity._sobol import from_sums
-from sensijax.sensitivity._stream import Streamed, accumulate
+from sensijax.sensitivity.indices._saltelli import SaltelliDesign
+from sensijax.sensitivity.indices._sobol import from_sums
+from sensijax.sensitivity.indices._stream import Streamed, accumulate
 
 GOLDEN = json.loads((pathlib.Path(__file__).parent.parent / "golden" / "gsa.json").read_text())
 SEEDS, N = 256, 2**11

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from sensijax import sensitivity as s
-from sensijax.sensitivity._saltelli import SaltelliDesign
-from sensijax.sensitivity._stream import _plan, _program, add
+from sensijax.sensitivity.indices._saltelli import SaltelliDesign
+from sensijax.sensitivity.indices._stream import _plan, _program, add
 
 GIGABYTE = 1 << 30
 

@@ -111,7 +111,7 @@ def test_an_adaptive_design_puts_points_where_the_surface_bends():
         return value, np.stack([25 * value * (1 - value), np.zeros(len(u))], axis=1)
 
     def model(x, value, slope):
-        from sensijax.sensitivity._surface import best_chaos
+        from sensijax.sensitivity.surrogates._surface import best_chaos
 
         return best_chaos(x, value, slope, s.Space({"a": s.Uniform(0.0, 1.0), "b": s.Uniform(0.0, 1.0)})).predict
 

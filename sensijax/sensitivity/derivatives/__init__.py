@@ -1,0 +1,1 @@
+"""Derivatives with respect to the input: Jacobians, spectra, curvature, local bounds, maps, gains of components."""

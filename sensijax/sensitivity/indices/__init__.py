@@ -1,0 +1,1 @@
+"""Global sensitivity: spaces of uncertain inputs, points that fill them, and indices of what drives the outputs."""

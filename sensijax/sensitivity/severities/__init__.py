@@ -1,0 +1,1 @@
+"""The severity of a perturbation: derivatives, critical severities, thresholds, regions, interactions."""

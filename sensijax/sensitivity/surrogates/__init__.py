@@ -1,0 +1,1 @@
+"""Response surfaces: designs, polynomial chaos with and without gradients, Gaussian processes, creases."""
