@@ -28,7 +28,7 @@ from sensijax import sensitivity as s
 from sensijax.sensitivity.indices._saltelli import SaltelliDesign
 from sensijax.sensitivity.indices._stream import _plan, _program
 
-REPEATS, LIMIT = 5, 600
+REPEATS, LIMIT = 5, 180
 CASES = {"Ishigami 2^14": ("ishigami", 2**14), "Ishigami 2^18": ("ishigami", 2**18), "D = 100, 2^12": ("g100", 2**12)}
 TARGET_SALIB, TARGET_THROUGHPUT = 20.0, 0.8
 

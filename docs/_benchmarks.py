@@ -93,6 +93,17 @@ def _section(found: dict) -> nodes.section:
             section += nodes.paragraph(text=f"{words}: {campaign[name]:.2f}, target {target}: {met}.")
     for cores, sizes in found.get("corruptions", {}).items():
         section += _corruptions(cores, sizes)
+    if sweep := found.get("sweep"):
+        section += nodes.paragraph(
+            text=f"{sweep['variants']} variants (15 corruptions at 5 severities) of {sweep['images']} images "
+            f"of 224 px, judged by EfficientNet-Lite0, take {sweep['ratio']:.2f} times "
+            f"as long as the model alone on as many images, target {sweep['target']}: "
+            f"{'met' if sweep['ratio'] <= sweep['target'] else 'missed'}."
+        )
+    if attack := found.get("attack"):
+        section += [block for item in attack["budgets"].items() for block in _attack(*item, attack)]
+    if sensitivity := found.get("sensitivity"):
+        section += _sensitivity(sensitivity)
     if random := found.get("random"):
         section += _table(
             "addressed random numbers: how many times faster than the baseline",
@@ -100,6 +111,59 @@ def _section(found: dict) -> nodes.section:
             [[spec, baseline, f"{ratio}"] for spec, m in random.items() for baseline, ratio in m["ratio"].items()],
         )
     return section
+
+
+def _attack(budget: str, found: dict, about: dict) -> list[nodes.Node]:
+    ours = {f"sensijax, {name}": run for name, run in found["sensijax"].items()}
+    theirs = {name: run for name, run in found["peers"].items() if isinstance(run, dict)}
+    rows = [
+        [name, *(f"{run[what]}" for what in ("seconds", "cpu_seconds", "robust")), str(run.get("forwards", ""))]
+        for name, run in (ours | theirs).items()
+    ]
+    title = f"{budget}: {about['images']} digits of 8 x 8, {about['threads']} threads each, without compilation"
+    met = "met" if found["standard / pyautoattack"] >= 3 else "missed"
+    norm = budget.split()[0]
+    words = (
+        f"AutoAttack's standard version is {found['standard / pyautoattack']:.1f} times as fast as its authors' code, "
+        f"target 3: {met}. The fast version needs {found['fewer forward passes of fast']:.1f} times fewer forward "
+        f"passes (target 5) and is {found['points that fast is weaker']:.1f} points weaker (target 0.2). PGD-40 is "
+        f"{found['pgd-40 / foolbox']:.1f} times as fast as foolbox's, {found['pgd-40 / torchattacks']:.1f} times as "
+        f"torchattacks'. Compilation of the standard version before that: "
+        f"{about['compile_seconds'][f'standard {norm}']} s for {about['programs'][f'standard {norm}']} programs. "
+        f"Memory of the whole process at its highest: {about['memory_mib']} MiB (ours), "
+        f"{found['peers']['memory_mib']} MiB (the peers')."
+    )
+    return [
+        _table(title, ["attack", "seconds", "CPU seconds", "robust", "forward passes"], rows),
+        nodes.paragraph(text=words),
+    ]
+
+
+def _sensitivity(found: dict) -> list[nodes.Node]:
+    rows = [
+        [
+            name,
+            f"{m['evaluations']:,}",
+            f"{m['seconds']['sensijax']:.3f}",
+            f"{m['seconds']['NumPy']:.2f}",
+            f"{m['seconds']['SALib']:.1f}" if m["salib_finished"] else f"stopped after {m['seconds']['SALib']:.0f}",
+            f"{'' if m['salib_finished'] else 'over '}{m['ratio']['SALib']:.0f}",
+            f"{m['ratio']['NumPy']:.1f}",
+            f"{m['cold']:.1f}",
+        ]
+        for name, m in found["cases"].items()
+    ]
+    head = ["case", "evaluations", "sensijax", "NumPy", "SALib", "times SALib", "times NumPy", "first call"]
+    title = "Sobol indices with second order and 100 bootstraps, seconds from nothing to intervals"
+    shares = "; ".join(
+        f"{name} {m['ratio']:.2f} ({'met' if m['ratio'] >= found['target_throughput'] else 'missed'})"
+        for name, m in found["throughput"].items()
+    )
+    words = (
+        f"Target against SALib at 2^18: {found['target_salib']:.0f}. Rows per second of the whole streamed program "
+        f"over those of the bare model on rows in memory, target {found['target_throughput']}: {shares}."
+    )
+    return [_table(title, head, rows), nodes.paragraph(text=words)]
 
 
 def _corruptions(cores: str, sizes: dict) -> list[nodes.Node]:
