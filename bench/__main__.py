@@ -22,11 +22,12 @@ from rich.console import Console
 from rich.table import Table
 
 import sensijax as sj
-from bench import attack, campaign, corruptions, random_numbers, sensitivity, start, sweep
+from bench import attack, campaign, corruptions, jacobian, random_numbers, sensitivity, start, sweep
 
 SECTIONS = {"start": start.measure, "random": random_numbers.measure, "campaign": campaign.measure}
 PEERED = {  # these compare with other programs
     "attack": attack.measure,
+    "jacobian": jacobian.measure,
     "corruptions": corruptions.measure,
     "sensitivity": sensitivity.measure,
     "sweep": sweep.measure,
@@ -194,6 +195,13 @@ def _print_attack(console: Console, found: dict[str, Any]) -> None:
     console.print("compiled:", found["compile_seconds"], found["programs"], "MiB:", found["memory_mib"])
 
 
+def _print_jacobian(console: Console, found: dict[str, Any]) -> None:
+    console.print("Jacobians of a LeNet, seconds:", found["seconds"])
+    for name, ratio in found["ratio"].items():
+        console.print(f"times faster than {name}:", _against(ratio, found["target"]))
+    console.print("by hand / ours:", found["by_hand"], "largest difference:", found["largest_difference"])
+
+
 def _print_sweep(console: Console, found: dict[str, Any]) -> None:
     console.print(found)
 
@@ -212,6 +220,7 @@ def _processor() -> str:
 
 _PRINT = {
     "attack": _print_attack,
+    "jacobian": _print_jacobian,
     "campaign": _print_campaign,
     "start": _print_start,
     "random": _print_random,

@@ -104,6 +104,15 @@ def _section(found: dict) -> nodes.section:
         section += [block for item in attack["budgets"].items() for block in _attack(*item, attack)]
     if sensitivity := found.get("sensitivity"):
         section += _sensitivity(sensitivity)
+    if jacobian := found.get("jacobian"):
+        seconds = ", ".join(f"{name} {value:.3f} s" for name, value in jacobian["seconds"].items())
+        ratios = ", ".join(f"{ratio:.1f} times {name}" for name, ratio in jacobian["ratio"].items())
+        section += nodes.paragraph(
+            text=f"Jacobians of a LeNet, 10 logits by 784 pixels, on {jacobian['images']} images: {seconds}. That is "
+            f"{ratios} (target {jacobian['target']:.0f}); the largest difference from torch is "
+            f"{jacobian['largest_difference']['torch']:g}, of entries up to {jacobian['largest_entry']:g}; one block "
+            f"takes {jacobian['block_mib']} MiB; the first call, with compilation, {jacobian['cold']:.1f} s."
+        )
     if random := found.get("random"):
         section += _table(
             "addressed random numbers: how many times faster than the baseline",
