@@ -1,5 +1,6 @@
 """Strict JAX and a persistent compile cache for every test."""
 
+import gc
 import os
 import pathlib
 import re
@@ -8,6 +9,7 @@ import tempfile
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
+import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -18,6 +20,19 @@ _CACHE = pathlib.Path(
 )
 jax.config.update("jax_compilation_cache_dir", str(_CACHE / jax.__version__))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+CROWDED = 3 << 30  # bytes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_do_not_pile_up():
+    """A process that has grown large forgets its compiled programs after a file: two of them share one machine."""
+    yield
+    statm = pathlib.Path("/proc/self/statm")
+    if statm.exists() and int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") > CROWDED:
+        jax.clear_caches()
+        gc.collect()
 
 
 def pytest_collection_modifyitems(items):

@@ -42,4 +42,22 @@ def struct(cls: type[T]) -> type[T]:
       [2.0]
     """
     cls = dataclasses.dataclass(frozen=True, eq=False)(cls)
-    return jax.tree_util.register_dataclass(cls)
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    fixed = [field.name for field in dataclasses.fields(cls) if field.metadata.get("static")]  # type: ignore[arg-type]
+    leaves = [name for name in names if name not in fixed]
+
+    # The class is written into the structure. `jax.tree_util.register_dataclass` leaves it out of the comparison (seen
+    # in JAX 0.10.2: structures of two classes with as many leaves are equal, only their hashes differ), so that `jit`,
+    # once their hashes fall into one slot, runs the program of another class.
+    def flatten(value: Any) -> tuple[tuple, tuple]:
+        return tuple([getattr(value, name) for name in leaves]), (cls, tuple([getattr(value, name) for name in fixed]))
+
+    def flatten_with_keys(value: Any) -> tuple[tuple, tuple]:
+        children, structure = flatten(value)
+        return tuple((jax.tree_util.GetAttrKey(n), c) for n, c in zip(leaves, children, strict=True)), structure
+
+    def unflatten(structure: tuple, children: Any) -> Any:
+        return cls(**dict(zip(leaves, children, strict=True)), **dict(zip(fixed, structure[1], strict=True)))
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    return cls

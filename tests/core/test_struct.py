@@ -34,6 +34,25 @@ def test_a_changed_static_field_is_another_program():
     assert traces == [3, 4]
 
 
+def test_structures_of_different_classes_differ():
+    """Were they equal, `jit` would now and then run one class's program on the other."""
+
+    @struct
+    class Other:
+        slope: float
+        offset: float = 0.0
+        points: int = static(default=8)
+
+    line, other = jax.tree.structure(Line(1.0, points=8)), jax.tree.structure(Other(1.0))
+    assert jax.tree.structure(Other(1.0)) == jax.tree.structure(Other(2.0)) != line
+    assert jax.tree.structure((Other(1.0), 2.0)) != jax.tree.structure((Line(1.0, points=8), 2.0))
+
+
+def test_leaves_go_by_their_names():
+    ((path, leaf),) = jax.tree_util.tree_leaves_with_path(Line(2.0))[:1]
+    assert jax.tree_util.keystr(path) == ".slope" and leaf == 2.0
+
+
 def test_a_struct_is_frozen_and_compares_by_identity():
     line = Line(1.0)
     with pytest.raises(dataclasses.FrozenInstanceError):
