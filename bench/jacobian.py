@@ -80,7 +80,7 @@ def measure(peers: str) -> dict[str, Any]:
             run()
             best[name] = min(best[name], time.perf_counter() - started)
     with tempfile.TemporaryDirectory() as folder:
-        np.savez(f"{folder}/lenet.npz", x=np.asarray(x), **stored)
+        np.savez(f"{folder}/lenet.npz", x=np.asarray(x), **stored)  # type: ignore[arg-type]
         program = str(pathlib.Path(__file__).parent / "peers" / "jacobian_peer.py")
         done = subprocess.run(
             [peers, program, folder, str(THREADS), str(REPEATS)], check=True, capture_output=True, text=True

@@ -135,15 +135,15 @@ class Attack:
         """The state that remembers `state.x`, if it is the first adversarial example (`minimal`: the nearest, within
         the budget), or while there is none, the strongest attempt. NaN is never the strongest. The distance is that in
         the norm, unless the attack measures another."""
-        distance = self.norm.size(state.x - goal.x) if distance is None else distance
-        nearer = (distance < state.distance) & (distance <= self.eps)
+        far = self.norm.size(state.x - goal.x) if distance is None else distance
+        nearer = (far < state.distance) & (far <= self.eps)
         better = fooled & nearer if self.minimal else fooled & ~state.broken
         stronger = ~state.broken & ~fooled & (strength > state.strength)
         return dataclasses.replace(
             state,
             found=choose(better | stronger, state.x, state.found),
             broken=state.broken | better,
-            distance=jnp.where(better, distance, state.distance),
+            distance=jnp.where(better, far, state.distance),
             strength=jnp.where(stronger, strength, state.strength),
         )
 

@@ -99,7 +99,7 @@ class Dataset:
 
     @functools.cached_property
     def digest(self) -> str:
-        """The digest of examples, labels, ids and groups: independent of the order of the examples."""
+        """The digest of examples, labels, ids and groups, whatever the order of the examples."""
         order = np.argsort(self.ids)
         groups = {name: group[order] for name, group in self.groups.items()}
         return digest("dataset", self.x[order], self.y[order], self.ids[order], groups)
