@@ -94,6 +94,10 @@ class Attack:
         """Whether the budget is 0: a (traced) boolean."""
         return jnp.asarray(self.eps) == 0
 
+    def against(self, classes: int) -> "Attack":
+        """The attack on a model of so many classes: itself, unless a count of its own must not exceed that."""
+        return self
+
     def parts(self) -> tuple[tuple[str, "Attack"], ...]:
         """The attacks that this one consists of, by name, in the order in which they are made: itself, alone."""
         return ((type(self).__name__, self),)
@@ -216,7 +220,7 @@ class Attack:
           An outcome of all N examples for each part; those that were broken before are not broken, at no cost.
         """
         outcomes, left = [], np.arange(len(examples))
-        for name, part in self.parts():
+        for name, part in self.against(logits.shape[1]).parts():
             chosen = rows_of(part, left)
             found = pursue(
                 chosen,

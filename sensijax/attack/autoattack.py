@@ -4,14 +4,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from jaxtyping import Array
 
 from sensijax.attack import losses
 from sensijax.attack._attack import Attack
 from sensijax.attack._norm import check_norm, l1, l2, linf
-from sensijax.attack._pursuit import Examples, Loop, Pursued
-from sensijax.attack._victim import Victim
 from sensijax.attack.apgd import APGD, APGDT
 from sensijax.attack.fab import FAB
 from sensijax.attack.square import Square
@@ -132,19 +129,12 @@ class AutoAttack(Attack):
         """An attack with this one's budget, norm and box."""
         return attack(eps=self.eps, norm=self.norm, box=self.box, **options)
 
-    def carry_out(
-        self,
-        victim: Victim,
-        examples: Examples,
-        logits: np.ndarray,
-        loop: Loop,
-        progress: Callable[[int, int], None] = lambda ended, total: None,
-    ) -> list[Pursued]:
-        if logits.shape[1] < 4:
+    def against(self, classes: int) -> "AutoAttack":
+        if classes < 4:
             _log.warning(
                 "%d classes: the ratio of logits needs 4 (3 without a target); the margin takes its place, and there "
                 "are %d targets",
-                logits.shape[1],
-                logits.shape[1] - 1,
+                classes,
+                classes - 1,
             )
-        return super().carry_out(victim, examples, logits, loop, progress)
+        return self

@@ -1,7 +1,6 @@
 """DeepFool: step by step to the nearest face of the linearised decision region."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +11,6 @@ from jaxtyping import Array
 from sensijax.attack._attack import Attack
 from sensijax.attack._goal import Goal, Trace, fools
 from sensijax.attack._norm import along, check_norm, l1, l2, linf
-from sensijax.attack._pursuit import Examples, Loop, Pursued
 from sensijax.attack._victim import Victim
 from sensijax.core.errors import ArgumentError
 from sensijax.core.struct import static, struct
@@ -79,17 +77,9 @@ class DeepFool(Attack):
     def most_steps(self) -> int:
         return self.steps + 1
 
-    def carry_out(
-        self,
-        victim: Victim,
-        examples: Examples,
-        logits: np.ndarray,
-        loop: Loop,
-        progress: Callable[[int, int], None] = lambda ended, total: None,
-    ) -> list[Pursued]:
+    def against(self, classes: int) -> "DeepFool":
         # No more candidates than there are classes, so that the backward passes are counted right.
-        few = dataclasses.replace(self, candidates=min(self.candidates, logits.shape[1]))
-        return Attack.carry_out(few, victim, examples, logits, loop, progress)
+        return dataclasses.replace(self, candidates=min(self.candidates, classes))
 
     def begin(self, goal: Goal) -> DeepFoolTrace:
         return DeepFoolTrace(**self.trace(goal, goal.x), r=jnp.zeros_like(goal.x))
