@@ -7,6 +7,7 @@ within every larger one, so the curve over budgets falls by construction, and no
 
 import dataclasses
 import functools
+import re
 from typing import Any
 
 import jax
@@ -82,7 +83,7 @@ class Evaluation:
         try:
             self.campaign  # noqa: B018 - its faults are these
         except CampaignError as error:
-            named = [dataclasses.replace(f, path=f.path.removeprefix(f"stages.{STAGE}.")) for f in error.faults]
+            named = [dataclasses.replace(f, path=_as_given(f.path)) for f in error.faults]
             faults += [fault for fault in named if not faults or fault.path.partition("[")[0] != "eps"]
         if faults:
             raise CampaignError(faults)
@@ -166,3 +167,9 @@ class Evaluation:
 def block_of(loop: Loop) -> int:
     """Examples of a unit, unless said otherwise: more than there are places, so that what breaks early makes room."""
     return max(128, 2 * loop.width)
+
+
+def _as_given(path: str) -> str:
+    """A fault's path in the campaign, in the words of the evaluation: there, a budget of 0 stands before all others."""
+    path = path.removeprefix(f"stages.{STAGE}.")
+    return re.sub(r"^eps\[(\d+)\]", lambda match: f"eps[{int(match[1]) - 1}]", path)

@@ -255,3 +255,9 @@ def test_twenty_kills(folder, tmp_path):
     for a, b in zip(Evaluated.open(whole).results, Evaluated.open(killed).results, strict=True):
         assert np.array_equal(a.status, b.status) and np.array_equal(a.x_adv, b.x_adv)
         assert [flag.name for flag in a.flags] == [flag.name for flag in b.flags]
+
+
+def test_a_budget_beyond_the_box_is_numbered_as_it_was_given(command, tmp_path):
+    given = ["--model", "sensijax.demo:load", "--data", "sensijax.demo:data", "--limit", "8", "--out", tmp_path / "run"]
+    code, _, err = command("attack", *given, "--eps", "0.1", "2")
+    assert code == cli.BAD_INPUT and "eps[1]: 2" in err
