@@ -99,7 +99,7 @@ class AutoAttack(Attack):
       >>> import jax, jax.numpy as jnp
       >>> from sensijax.core import Model
       >>> model = Model(lambda w, x: x @ w, jnp.eye(4) - 0.1, name="linear")
-      >>> x, y = np.array([[0.6, 0.4, 0.1, 0.0], [0.9, 0.1, 0.2, 0.0]], np.float32), np.array([0, 0])
+      >>> x, y = jnp.array([[0.6, 0.4, 0.1, 0.0], [0.9, 0.1, 0.2, 0.0]]), jnp.array([0, 0])
       >>> result = AutoAttack(eps=0.2, version="rand")(jax.random.key(0), model, x, y, diagnose=False)
       >>> result.robust.tolist(), result.attacks[result.broken_by[0]]
       ([False, True], 'apgd-ce')
