@@ -74,7 +74,20 @@ _HOME = {
         "map_variants",
     ),
 }
-_ROOMS = ("adapt", "attack", "campaign", "core", "data", "demo", "measure", "perturb", "report", "sensitivity")
+_ROOMS = (
+    "adapt",
+    "attack",
+    "campaign",
+    "core",
+    "data",
+    "demo",
+    "drift",
+    "label",
+    "measure",
+    "perturb",
+    "report",
+    "sensitivity",
+)
 _WHERE = {name: room for room, names in _HOME.items() for name in names}
 
 __all__ = [*sorted(_WHERE), *_ROOMS]  # type: ignore[reportUnsupportedDunderAll]

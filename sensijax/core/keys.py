@@ -86,6 +86,23 @@ def example_key(stage: UInt32[Array, "2"], example: UInt32[Array, "2"]) -> Array
     return _fold(jax.random.wrap_key_data(stage, impl=GENERATOR), example[0], example[1])
 
 
+SHARED = _LOW
+"""Folded into a stage's key, this gives a key for draws that all examples share: no id has it as its high word."""
+
+
+def keys_of(key: Array, ids: UInt32[Array, "n 2"]) -> Array:
+    """The keys of many examples, out of a stage's key; pure, for use inside programs.
+
+    Args:
+      key: a typed Threefry key, scalar: the stage's.
+      ids: uint32 `[N, 2]`, from `words`.
+
+    Returns:
+      Typed keys `[N]`, each that of `example_key`.
+    """
+    return jax.vmap(example_key, in_axes=(None, 0))(jax.random.key_data(key), ids)
+
+
 def key_for(seed: int, stage: str, example_id: Any) -> Array:
     """The key of an example: a function of (seed, stage, example id).
 

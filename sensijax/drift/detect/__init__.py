@@ -1,0 +1,1 @@
+"""Detectors of distribution shift whose error rates are what they say."""

@@ -1,0 +1,193 @@
+"""The contract of annotation noise: from true labels to the labels that people wrote down."""
+
+import dataclasses
+from typing import Any, ClassVar, Self, dataclass_transform
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int32
+
+from sensijax.core.errors import ArgumentError
+from sensijax.core.keys import keys_of, words
+from sensijax.core.struct import static, struct
+
+
+@struct
+class LabelResult:
+    """Observed labels, each with what it should have been, who wrote it, when, under which condition.
+
+    Attributes:
+      labels: int32 `[N]`, as observed.
+      truth: int32 `[N]`, the true ones.
+      probability: float32 `[N]` in [0, 1], the chance that this example's label came out wrong.
+      annotator: int32 `[N]`, who wrote the label; -1 where no annotator is modelled.
+      when: int32 `[N]`, which of that annotator's labels it was, from 0; -1 where no order is modelled.
+      condition: under which noise, with its parameters, in words.
+    """
+
+    labels: Int32[Array, "n"]
+    truth: Int32[Array, "n"]
+    probability: Float[Array, "n"]
+    annotator: Int32[Array, "n"]
+    when: Int32[Array, "n"]
+    condition: str = static(default="")
+
+    @property
+    def wrong(self) -> Array:
+        """bool `[N]`, whether the observed label is not the true one."""
+        return self.labels != self.truth
+
+
+@struct
+@dataclass_transform(frozen_default=True, eq_default=False, field_specifiers=(static, dataclasses.field))
+class LabelNoise:
+    """A frozen pytree that turns true labels into observed ones: `(key, y, x) -> LabelResult`.
+
+    Its rate is a leaf. A subclass states its fields, `is_identity` and `distributions`: for each example, with which
+    probability each class is written down. The draw is made here, for all noises alike: one uniform number for each
+    example, a function of (key, example id), against the distribution with the true class first. So with a higher rate
+    more labels are wrong, and those that were wrong stay wrong; and no label depends on the others in the batch.
+
+    What it must know of the data (how many classes there are, where they lie) it learns in `fit`, which a campaign
+    calls by itself. The annotator sees the example as it is in the data, whatever other stages do to the model's input.
+
+    Attributes:
+      classes: K; 0 until it is given or learned.
+
+    Class attributes:
+      deterministic: True if no label depends on the key; such a scenario is computed for one seed only.
+      looks: whether the noise depends on the examples, and not on their labels alone.
+    """
+
+    deterministic: ClassVar[bool] = False
+    looks: ClassVar[bool] = False
+
+    classes: int = static(default=0, kw_only=True)
+
+    def __init_subclass__(cls, **kwargs: Any):
+        super().__init_subclass__(**kwargs)
+        struct(cls)
+
+    def fit(self, x: np.ndarray, y: np.ndarray, classes: int) -> Self:
+        """The same noise, knowing the data.
+
+        Args:
+          x: `[N, ...]` the examples.
+          y: integers `[N]` in [0, classes), the true labels.
+          classes: K >= 2.
+
+        Returns:
+          A noise that can be called.
+
+        Raises:
+          ArgumentError: if the data do not allow this noise.
+        """
+        return dataclasses.replace(self, classes=classes)  # type: ignore[type-var]
+
+    def is_identity(self) -> Any:
+        """Whether the parameters are those of no noise at all."""
+        return False
+
+    def distributions(self, key: Array, y: Array, x: Array | None, ids: Array) -> Array:
+        """How likely each class is to be written down.
+
+        Args:
+          key: for draws that all examples share (`jax.random.fold_in(key, SHARED)`); an example's own are made from
+            `keys_of(key, ids)`, and not from their first uniform number, which decides the label.
+          y: int32 `[N]`, true labels.
+          x: `[N, ...]` the examples, or None.
+          ids: uint32 `[N, 2]`, the examples' ids as words.
+
+        Returns:
+          float32 `[N, K]`, rows that sum to one.
+        """
+        raise NotImplementedError
+
+    def __call__(self, key: Array, y: Any, x: Any = None, *, ids: Any = None) -> LabelResult:
+        """Observes labels.
+
+        Args:
+          key: a typed PRNG key, scalar.
+          y: integers `[N]` in [0, K), the true labels.
+          x: `[N, ...]` the examples, for noise that looks at them.
+          ids: integers `[N]` in [0, 2**63); 0..N-1 unless given. The draw of an example is a function of (key, id).
+
+        Returns:
+          The observed labels with their provenance. At the identity they are the true ones.
+
+        Raises:
+          ArgumentError: if the labels are no classes, lengths differ, or the noise needs examples and has none.
+        """
+        y = _labels(y)
+        if self.classes < 2:
+            raise ArgumentError("classes", self.classes, f"2 or more: {type(self).__name__}(..., classes=K), or fit")
+        if (wrong := y[(y < 0) | (y >= self.classes)]).size:
+            raise ArgumentError("y", int(wrong[0]), f"a class in 0..{self.classes - 1}")
+        if x is None and self.looks:
+            raise ArgumentError("x", None, f"the examples: {type(self).__name__} looks at them")
+        if x is not None and len(x) != len(y):
+            raise ArgumentError("x", f"{len(x)} examples", f"one for each of the {len(y)} labels")
+        ids = np.arange(len(y)) if ids is None else np.asarray(ids)
+        if ids.shape != y.shape:
+            raise ArgumentError("ids", f"shape {list(ids.shape)}", f"one id for each of the {len(y)} labels")
+        seen = jnp.asarray(x) if self.looks else None
+        labels, probability = _observe(self, key, jnp.asarray(y), seen, jnp.asarray(words(ids, "ids")))
+        nobody = jnp.full(labels.shape, -1, jnp.int32)
+        return LabelResult(labels, jnp.asarray(y), probability, nobody, nobody, self.condition)
+
+    @property
+    def condition(self) -> str:
+        """The noise with its parameters, in words: `Symmetric(rate=0.2)`."""
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "classes"}
+        shown = [f"{name}={_shown(value)}" for name, value in fields.items() if value is not None]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str) or np.ndim(value):
+        return f"array{list(np.shape(value))}" if np.ndim(value) else value
+    return f"{float(value):.7g}"
+
+
+@jax.jit
+def _observe(noise: LabelNoise, key: Array, y: Array, x: Array | None, ids: Array) -> tuple[Array, Array]:
+    p = noise.distributions(key, y, x, ids)
+    u = jax.vmap(lambda k: jax.random.uniform(k, (), jnp.float32))(keys_of(key, ids))
+    return draw_labels(u, p, y), 1 - jnp.take_along_axis(p, y[:, None], axis=1)[:, 0]
+
+
+def draw_labels(u: Array, p: Array, y: Array) -> Array:
+    """One class for each row, by inversion, the true class first.
+
+    Args:
+      u: float32 `[N]` in [0, 1), uniform.
+      p: float32 `[N, K]`, rows that sum to one.
+      y: int32 `[N]`, the true classes.
+
+    Returns:
+      int32 `[N]`: y where u < p[y], else one of the other classes, in their order.
+
+    Example:
+      >>> draw_labels(jnp.array([0.1, 0.9]), jnp.array([[0.2, 0.8], [0.5, 0.5]]), jnp.array([1, 1])).tolist()
+      [1, 0]
+    """
+    own = jnp.take_along_axis(p, y[:, None], axis=1)
+    is_own = y[:, None] == jnp.arange(p.shape[1])[None]
+    upper = own + jnp.cumsum(jnp.where(is_own, 0, p), axis=1)  # of each other class's stretch of [0, 1)
+    # What rounding leaves above the last stretch belongs to the last class that is possible.
+    possible = ~is_own & (p > 0)
+    last = p.shape[1] - 1 - jnp.argmax(possible[:, ::-1], axis=1)
+    other = jnp.minimum(jnp.argmax((u[:, None] < upper) & possible, axis=1), last)
+    found = jnp.any((u[:, None] < upper) & possible, axis=1)
+    drawn = jnp.where(found, other, jnp.where(possible.any(axis=1), last, y))
+    return jnp.where(u < own[:, 0], y, drawn).astype(jnp.int32)
+
+
+def _labels(y: Any) -> np.ndarray:
+    y = np.asarray(y)
+    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+        raise ArgumentError("y", f"{y.dtype}{list(y.shape)}", "class labels: integers [N]")
+    if not len(y):
+        raise ArgumentError("y", "no label", "at least one")
+    return y.astype(np.int32)
