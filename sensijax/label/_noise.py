@@ -11,6 +11,10 @@ from jaxtyping import Array, Float, Int32
 from sensijax.core.errors import ArgumentError
 from sensijax.core.keys import keys_of, words
 from sensijax.core.struct import static, struct
+from sensijax.label._validate import check_labels, flat_examples
+
+LEARNED = {"learned": True}
+"""Metadata of a field that `fit` fills in: no parameter, and not shown in the condition."""
 
 
 @struct
@@ -58,10 +62,12 @@ class LabelNoise:
     Class attributes:
       deterministic: True if no label depends on the key; such a scenario is computed for one seed only.
       looks: whether the noise depends on the examples, and not on their labels alone.
+      drawn: whether the distributions themselves are drawn: they, and `transition`, depend on the key.
     """
 
     deterministic: ClassVar[bool] = False
     looks: ClassVar[bool] = False
+    drawn: ClassVar[bool] = False
 
     classes: int = static(default=0, kw_only=True)
 
@@ -96,13 +102,75 @@ class LabelNoise:
           key: for draws that all examples share (`jax.random.fold_in(key, SHARED)`); an example's own are made from
             `keys_of(key, ids)`, and not from their first uniform number, which decides the label.
           y: int32 `[N]`, true labels.
-          x: `[N, ...]` the examples, or None.
+          x: float32 `[N, D]`, the examples, flattened; None for noise that does not look.
           ids: uint32 `[N, 2]`, the examples' ids as words.
 
         Returns:
           float32 `[N, K]`, rows that sum to one.
         """
         raise NotImplementedError
+
+    def provenance(self, key: Array, ids: Array) -> tuple[Array, Array]:
+        """Who wrote each label, and which of that annotator's labels it was.
+
+        Args:
+          key: as in `distributions`.
+          ids: uint32 `[N, 2]`.
+
+        Returns:
+          int32 `[N]` twice: `annotator` and `when` of the result. Both are -1 where no annotator is modelled.
+        """
+        nobody = jnp.full(len(ids), -1, jnp.int32)
+        return nobody, nobody
+
+    def check(self, x: np.ndarray | None) -> None:
+        """Refuses what cannot be observed: examples of another kind than the noise was fitted to, or no fit at all.
+
+        Args:
+          x: float32 `[N, D]`, the examples, flattened; None for noise that does not look.
+
+        Raises:
+          ArgumentError: if so.
+        """
+
+    def transition(self, key: Array | None = None, y: Any = None, x: Any = None, *, ids: Any = None) -> np.ndarray:
+        """How often each class is written down for each true one: T[i, j] = P(observed j | true i).
+
+        A measured accuracy is corrected by it, and a loss with forward or backward correction takes it.
+
+        Args:
+          key: the key that the noise is called with; needed where the distributions are drawn (`drawn`).
+          y: true labels, as in a call; needed where the noise looks at the examples (`looks`). The matrix is then the
+            mean over the examples of each class.
+          x: the examples, likewise.
+          ids: their ids, likewise.
+
+        Returns:
+          float64 `[K, K]`, rows that sum to one.
+
+        Raises:
+          ArgumentError: if something that the noise needs is missing, or a class has no example to average over.
+
+        Example:
+          >>> from sensijax.label import PairFlip
+          >>> PairFlip(rate=0.25, classes=3).transition().tolist()
+          [[0.75, 0.25, 0.0], [0.0, 0.75, 0.25], [0.25, 0.0, 0.75]]
+        """
+        if self.drawn and key is None:
+            raise ArgumentError("key", None, f"the key of the call: what {type(self).__name__} does is drawn from it")
+        if not self.looks:
+            y, x, ids = np.arange(max(self.classes, 1)), None, None
+        elif y is None:
+            raise ArgumentError("y", None, f"true labels: {type(self).__name__} is known as a mean over examples alone")
+        y, x, ids = self._door(y, x, ids)
+        counts = np.bincount(y, minlength=self.classes)
+        if not counts.all():
+            raise ArgumentError("y", f"no example of class {np.argmin(counts)}", "examples of every class")
+        key = jax.random.key(0) if key is None else key
+        p = np.asarray(_distributions(self, key, y, x, ids), np.float64)
+        total = np.zeros((self.classes, self.classes))
+        np.add.at(total, y, p)
+        return total / total.sum(axis=1, keepdims=True)
 
     def __call__(self, key: Array, y: Any, x: Any = None, *, ids: Any = None) -> LabelResult:
         """Observes labels.
@@ -119,11 +187,14 @@ class LabelNoise:
         Raises:
           ArgumentError: if the labels are no classes, lengths differ, or the noise needs examples and has none.
         """
-        y = _labels(y)
+        y, x, ids = self._door(y, x, ids)
+        return LabelResult(*_observe(self, key, y, x, ids), condition=self.condition)
+
+    def _door(self, y: Any, x: Any, ids: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+        """Checked: labels int32 `[N]`, examples float32 `[N, D]` if the noise looks, ids as words `[N, 2]`."""
         if self.classes < 2:
             raise ArgumentError("classes", self.classes, f"2 or more: {type(self).__name__}(..., classes=K), or fit")
-        if (wrong := y[(y < 0) | (y >= self.classes)]).size:
-            raise ArgumentError("y", int(wrong[0]), f"a class in 0..{self.classes - 1}")
+        y = check_labels(y, self.classes)
         if x is None and self.looks:
             raise ArgumentError("x", None, f"the examples: {type(self).__name__} looks at them")
         if x is not None and len(x) != len(y):
@@ -131,16 +202,16 @@ class LabelNoise:
         ids = np.arange(len(y)) if ids is None else np.asarray(ids)
         if ids.shape != y.shape:
             raise ArgumentError("ids", f"shape {list(ids.shape)}", f"one id for each of the {len(y)} labels")
-        seen = jnp.asarray(x) if self.looks else None
-        labels, probability = _observe(self, key, jnp.asarray(y), seen, jnp.asarray(words(ids, "ids")))
-        nobody = jnp.full(labels.shape, -1, jnp.int32)
-        return LabelResult(labels, jnp.asarray(y), probability, nobody, nobody, self.condition)
+        x = flat_examples(x) if self.looks else None
+        self.check(x)
+        return y, x, words(ids, "ids")
 
     @property
     def condition(self) -> str:
         """The noise with its parameters, in words: `Symmetric(rate=0.2)`."""
-        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "classes"}
-        shown = [f"{name}={_shown(value)}" for name, value in fields.items() if value is not None]
+        given = [f for f in dataclasses.fields(self) if f.name != "classes" and not f.metadata.get("learned")]
+        values = {f.name: getattr(self, f.name) for f in given}
+        shown = [f"{name}={_shown(value)}" for name, value in values.items() if value is not None]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -151,10 +222,16 @@ def _shown(value: Any) -> str:
 
 
 @jax.jit
-def _observe(noise: LabelNoise, key: Array, y: Array, x: Array | None, ids: Array) -> tuple[Array, Array]:
+def _observe(noise: LabelNoise, key: Array, y: Array, x: Array | None, ids: Array) -> tuple[Array, ...]:
     p = noise.distributions(key, y, x, ids)
     u = jax.vmap(lambda k: jax.random.uniform(k, (), jnp.float32))(keys_of(key, ids))
-    return draw_labels(u, p, y), 1 - jnp.take_along_axis(p, y[:, None], axis=1)[:, 0]
+    wrong = 1 - jnp.take_along_axis(p, y[:, None], axis=1)[:, 0]
+    return draw_labels(u, p, y), y, wrong, *noise.provenance(key, ids)
+
+
+@jax.jit
+def _distributions(noise: LabelNoise, key: Array, y: Array, x: Array | None, ids: Array) -> Array:
+    return noise.distributions(key, y, x, ids)
 
 
 def draw_labels(u: Array, p: Array, y: Array) -> Array:
@@ -182,12 +259,3 @@ def draw_labels(u: Array, p: Array, y: Array) -> Array:
     found = jnp.any((u[:, None] < upper) & possible, axis=1)
     drawn = jnp.where(found, other, jnp.where(possible.any(axis=1), last, y))
     return jnp.where(u < own[:, 0], y, drawn).astype(jnp.int32)
-
-
-def _labels(y: Any) -> np.ndarray:
-    y = np.asarray(y)
-    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
-        raise ArgumentError("y", f"{y.dtype}{list(y.shape)}", "class labels: integers [N]")
-    if not len(y):
-        raise ArgumentError("y", "no label", "at least one")
-    return y.astype(np.int32)
