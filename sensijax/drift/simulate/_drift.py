@@ -97,11 +97,13 @@ class Shifted:
       x: `[N, ...]` inputs, the data's own where the drift leaves them alone.
       y: `[N]` labels, likewise.
       weights: float32 `[N]`, mean 1.
+      ids: int64 `[N]`, the data's own.
     """
 
     x: np.ndarray
     y: np.ndarray
     weights: np.ndarray
+    ids: np.ndarray
 
     @property
     def effective_size(self) -> float:
@@ -135,15 +137,15 @@ def shift(drift: Drift, key: Array, data: Dataset) -> Shifted:
     ids = words(data.ids)
     x, y, weights = data.x, data.y, np.ones(len(data), np.float32)
     if bool(np.all(drift.is_identity())):
-        return Shifted(x, y, weights)
+        return Shifted(x, y, weights, data.ids)
     if "weights" in drift.changes:
-        weights = np.asarray(_weights(drift, key, x, y, ids))
+        weights = np.asarray(weights_of(drift, key, x, y, ids))
         check_weights(drift, weights)
     if "labels" in drift.changes:
-        y = np.asarray(_labels(drift, key, x, y, ids))
+        y = np.asarray(labels_of(drift, key, x, y, ids))
     if "inputs" in drift.changes:
-        x = np.asarray(_inputs(drift, key, x, ids))
-    return Shifted(x, y, weights)
+        x = np.asarray(inputs_of(drift, key, x, ids))
+    return Shifted(x, y, weights, data.ids)
 
 
 def check_weights(drift: Drift, weights: np.ndarray) -> None:
@@ -156,15 +158,18 @@ def check_weights(drift: Drift, weights: np.ndarray) -> None:
 
 
 @jax.jit
-def _weights(drift: Drift, key: Array, x: Array, y: Array, ids: Array) -> Array:
+def weights_of(drift: Drift, key: Array, x: Array, y: Array, ids: Array) -> Array:
+    """A fitted drift's weights; compiled once for all strengths."""
     return drift.weights(key, x, y, ids)
 
 
 @jax.jit
-def _labels(drift: Drift, key: Array, x: Array, y: Array, ids: Array) -> Array:
+def labels_of(drift: Drift, key: Array, x: Array, y: Array, ids: Array) -> Array:
+    """A fitted drift's labels; compiled once for all strengths."""
     return drift.labels(key, x, y, ids)
 
 
 @jax.jit
-def _inputs(drift: Drift, key: Array, x: Array, ids: Array) -> Array:
+def inputs_of(drift: Drift, key: Array, x: Array, ids: Array) -> Array:
+    """A fitted drift's inputs, each example under its own key; compiled once for all strengths."""
     return jax.vmap(drift.inputs)(keys_of(key, ids), x)
