@@ -3,7 +3,11 @@
 from sensijax.label._noise import LabelNoise as LabelNoise
 from sensijax.label._noise import LabelResult as LabelResult
 from sensijax.label.class_conditional import ClassConditional as ClassConditional
+from sensijax.label.feature_margin import FeatureMargin as FeatureMargin
+from sensijax.label.feature_margin import difficulty as difficulty
+from sensijax.label.instance_dependent import InstanceDependent as InstanceDependent
 from sensijax.label.ordinal import Ordinal as Ordinal
 from sensijax.label.pair_flip import PairFlip as PairFlip
+from sensijax.label.part_dependent import PartDependent as PartDependent
 from sensijax.label.symmetric import Symmetric as Symmetric
 from sensijax.label.transition import Transition as Transition
