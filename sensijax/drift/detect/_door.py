@@ -36,7 +36,7 @@ def _sample(name: str, values: Any, least: int) -> np.ndarray:
         raise ArgumentError(
             name,
             f"{rows} of {len(values)} rows with NaN or infinities",
-            "finite numbers: leave such rows out, or impute in both samples alike (and test the missing rate by `chi2`)",
+            "finite numbers: leave such rows out or impute, in both samples alike, and test the missing rate by `chi2`",
         )
     return values
 

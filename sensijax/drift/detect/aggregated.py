@@ -19,7 +19,7 @@ OCTAVES = (-3, -2, -1, 0, 1, 2, 3)
 def mmd_aggregated(
     reference: Any, sample: Any, *, key: Any, permutations: int = 1000, alpha: float = 0.05
 ) -> Detection:
-    """Permutation test by MMD with seven bandwidths, an eighth to eight times the median one: finds changes of any scale.
+    """Permutation test by MMD with seven bandwidths, an eighth to eight times the median one, for changes of any scale.
 
     For each bandwidth, the MMD^2 of every labeling, the real one included, gets its p-value among all; the test's
     statistic is the smallest over bandwidths, and it is compared with that of the drawn labelings. This is MMDAgg with
