@@ -1,42 +1,13 @@
 """Intervals, tests and verdicts: what a difference between clean and perturbed is worth."""
 
-import dataclasses
 import enum
 from typing import Any
 
 import numpy as np
 
 from sensijax.core.errors import ArgumentError
-from sensijax.measure._bootstrap import bootstrap
-from sensijax.measure._validate import fraction, whole_number
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Estimate:
-    """A mean difference and what is known about it: for one scenario numbers, for many arrays `[...]`.
-
-    Where fewer than two examples remain there is no interval: its bounds, the error and the p-value are NaN.
-
-    Attributes:
-      mean: float64, the observed mean over seeds and examples, in the unit of the difference.
-      low, high: float64, bounds of the interval, the same unit.
-      standard_error: float64, of the mean; what the p-value is made from.
-      p_value: float64 in [0, 1], two-sided, for the hypothesis that the true mean is 0.
-      n_examples: int64, examples that count.
-      n_excluded: int64, examples left out because a value of theirs is NaN.
-      n_seeds: S.
-      level: of the interval.
-    """
-
-    mean: Any
-    low: Any
-    high: Any
-    standard_error: Any
-    p_value: Any
-    n_examples: Any
-    n_excluded: Any
-    n_seeds: int
-    level: float
+from sensijax.measure._estimate import Estimate, estimate_of, unmasked
+from sensijax.measure._validate import fraction
 
 
 def paired_bootstrap(
@@ -86,7 +57,7 @@ def paired_bootstrap(
       >>> float(estimate.mean), bool(-0.006 < estimate.low < 0 < estimate.high < 0.006), float(estimate.p_value)
       (0.0, True, 1.0)
     """
-    return _estimate("difference", difference, 1 if binary else None, resamples, level, seed)
+    return estimate_of("difference", difference, 1 if binary else None, resamples, level, seed)
 
 
 def interaction(
@@ -118,7 +89,7 @@ def interaction(
       >>> float(interaction(drop + np.roll(drop, 1), drop, np.roll(drop, 1), binary=True).mean)
       0.0
     """
-    drops = [_unmasked(drop) for drop in (ab, a, b)]
+    drops = [unmasked(drop) for drop in (ab, a, b)]
     for name, drop in zip(("ab", "a", "b"), drops, strict=True):
         if drop.dtype.kind not in "if" or drop.shape != drops[0].shape:
             raise ArgumentError(
@@ -130,7 +101,7 @@ def interaction(
     if dtype.kind == "i" and not binary:  # int8 holds [-2, 2], not three drops of any size
         dtype = np.dtype(np.int64)
     together, first, second = (drop.astype(dtype, copy=False) for drop in drops)
-    return _estimate("interaction", together - first - second, 2 if binary else None, resamples, level, seed)
+    return estimate_of("interaction", together - first - second, 2 if binary else None, resamples, level, seed)
 
 
 def holm(p_values: Any) -> np.ndarray:
@@ -197,55 +168,3 @@ def verdict(interval_low: float, interval_high: float, tolerance: float) -> Verd
     if interval_high <= tolerance:
         return Verdict.ROBUST
     return Verdict.FRAGILE if interval_low > tolerance else Verdict.UNDECIDED
-
-
-def _unmasked(values: Any) -> np.ndarray:
-    if np.ma.isMaskedArray(values):  # a store's NULLs
-        return np.ma.filled(values.astype(np.float64), np.nan)
-    return np.asarray(values)
-
-
-def _estimate(argument: str, values: Any, bound: int | None, resamples: int, level: float, seed: int) -> Estimate:
-    values = _unmasked(values)
-    if values.dtype.kind not in "if":
-        raise ArgumentError(argument, f"dtype {values.dtype}", "signed real numbers; int8 for correct or not")
-    if values.ndim < 2 or values.size == 0:
-        raise ArgumentError(
-            argument, f"shape {list(values.shape)}", "[..., S, N]: at least one scenario, seed and example"
-        )
-    resamples, seed = whole_number("resamples", resamples, 100), whole_number("seed", seed, 0)
-    level = fraction("level", level, "a confidence level")
-
-    def check(block: np.ndarray) -> None:
-        if np.isinf(block).any():
-            raise ArgumentError(argument, "an infinity", "finite numbers, or NaN to exclude an example")
-        if bound is not None:
-            wrong = block[np.abs(block) > bound]
-            if wrong.size:
-                raise ArgumentError(argument, f"{wrong[0]:g}", f"with `binary`, numbers in [-{bound}, {bound}]")
-
-    leading, (n_seeds, n) = values.shape[:-2], values.shape[-2:]
-    out = bootstrap(
-        values.reshape(-1, n_seeds, n),
-        pseudo=bound is not None,
-        resamples=resamples,
-        level=level,
-        seed=seed,
-        check=check,
-    )
-    low, high = (out.low, out.high) if bound is None else np.clip((out.low, out.high), -bound, bound)
-
-    def shaped(column: np.ndarray) -> Any:
-        return column.reshape(leading)[()]  # a scalar, not a zero-dimensional array, for one scenario
-
-    return Estimate(
-        mean=shaped(out.mean),
-        low=shaped(low),
-        high=shaped(high),
-        standard_error=shaped(out.standard_error),
-        p_value=shaped(out.p_value),
-        n_examples=shaped(out.count),
-        n_excluded=shaped(n - out.count),
-        n_seeds=n_seeds,
-        level=level,
-    )
