@@ -20,7 +20,7 @@ def is_concrete(value: Any) -> bool:
 
 def check_rate(argument: str, value: Any, most: float = 1.0) -> None:
     """A rate, or a stack of them, in [0, most]; what is traced was checked before."""
-    if not is_concrete(value):
+    if not is_concrete(value) or isinstance(value, (list, tuple)) and any(isinstance(v, Tracer) for v in value):
         return
     rates = np.asarray(value)
     if rates.dtype.kind not in "iuf" or (wrong := rates[~((rates >= 0) & (rates <= most))]).size:
