@@ -9,8 +9,8 @@ from sensijax.drift.detect.binned import psi as psi
 from sensijax.drift.detect.binned import stability_index as stability_index
 from sensijax.drift.detect.chi_squared import chi2 as chi2
 from sensijax.drift.detect.chi_squared import chi2_counts as chi2_counts
-from sensijax.drift.detect.classifier_test import Logistic as Logistic
 from sensijax.drift.detect.classifier_test import MLP as MLP
+from sensijax.drift.detect.classifier_test import Logistic as Logistic
 from sensijax.drift.detect.classifier_test import classifier as classifier
 from sensijax.drift.detect.density_difference import lsdd as lsdd
 from sensijax.drift.detect.kernel import energy as energy

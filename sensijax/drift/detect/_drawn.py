@@ -95,13 +95,15 @@ def run(
     *,
     unit: Callable[[float, int], float] = lambda scale, d: 1.0,
     least: int = 2,
+    bandwidth: float | None = None,
     **options: Any,
 ) -> Detection:
     """Checks, runs a jitted program `(key, x, y, ..., permutations=B) -> (statistics, slack, constant)`, judges."""
     alpha, key = check_level(alpha), check_key(key)
     permutations = check_permutations(permutations, alpha)
     x, y, scale = samples(reference, sample, least)
-    options = {name: value(scale) if callable(value) else value for name, value in options.items()}
+    if bandwidth is not None:
+        options["bandwidth"] = jnp.float32(bandwidth / scale)
     statistics, slack, constant = program(key, x, y, permutations=permutations, **options)
     n, (m, d) = len(x), y.shape
     return verdict(

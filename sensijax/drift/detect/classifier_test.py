@@ -113,7 +113,9 @@ class MLP:
 
             def step(_: Array, state: tuple) -> tuple:
                 w, moments = state
-                updates, moments = optimizer.update(jax.grad(loss)(w), moments, w)
+                gradient = jax.grad(loss)(w)
+                with jax.numpy_dtype_promotion("standard"):  # optax mixes integers and floats
+                    updates, moments = optimizer.update(gradient, moments, w)
                 return optax.apply_updates(w, updates), moments
 
             w, _ = jax.lax.fori_loop(0, self.steps, step, (start, optimizer.init(start)))

@@ -56,9 +56,7 @@ def mmd(
     if bandwidth is None:
         return run("mmd", _median_mmd, reference, sample, key, permutations, alpha)
     width = check_positive("bandwidth", bandwidth)
-    return run(
-        "mmd", _mmd, reference, sample, key, permutations, alpha, bandwidth=lambda scale: jnp.float32(width / scale)
-    )
+    return run("mmd", _mmd, reference, sample, key, permutations, alpha, bandwidth=width)
 
 
 def energy(reference: Any, sample: Any, *, key: Any, permutations: int = 1000, alpha: float = 0.05) -> Detection:

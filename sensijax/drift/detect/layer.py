@@ -17,12 +17,12 @@ def representation(
     """A detector that looks at a layer's outputs in place of the inputs.
 
     The layer must not have been fitted to the very rows that are the reference: it would know them better than the
-    sample, and see drift where there is none. Rows that the model was not trained on, such as a validation set, will do.
+    sample, and see drift where there is none. Rows that the model was not trained on will do.
 
     Args:
       detector: one of this room, or what has its signature.
-      layer: from a batch `[b, ...]` to outputs `[b, ...]`, say `model` itself for its logits, or a function that returns
-        what one of its layers gives. More axes than two are flattened.
+      layer: from a batch `[b, ...]` to outputs `[b, ...]`, say `model` itself for its logits, or a function
+        that returns what one of its layers gives. More axes than two are flattened.
       batch: how many rows at a time.
 
     Returns:
