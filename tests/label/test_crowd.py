@@ -1,0 +1,107 @@
+"""Crowds: confusions within their bands, votes that depend on (key, id, annotator), work orders, fatigue, refusals."""
+
+import jax
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from sensijax.core import ArgumentError
+from sensijax.label import Crowd, annotators
+
+N, K = 3000, 3
+KEY = jax.random.key(5)
+Y = np.arange(N) % K
+IDS = np.random.default_rng(2).permutation(5 * N)[:N]
+CONFUSION = np.stack([annotators.reliable(0.8, K), annotators.spammer(K, 2), annotators.adversary(0.9, K)])
+
+
+@pytest.fixture(scope="module")
+def votes():
+    return Crowd(CONFUSION, abstain=[0.0, 0.3, 0.1])(KEY, Y, ids=IDS)
+
+
+def test_votes_follow_the_confusion_matrices_and_abstentions(votes):
+    """27 counts and 3 abstentions against binomial bands, 99.9 % family-wise (Bonferroni)."""
+    said, tail = np.asarray(votes.votes), 0.001 / 60
+    for a in range(3):
+        voted = said[:, a] >= 0
+        low, high = binom.ppf([tail, 1 - tail], N, 1 - (0.0, 0.3, 0.1)[a])
+        assert low <= voted.sum() <= high
+        for k in range(K):
+            counts = np.bincount(said[voted & (Y == k), a], minlength=K)
+            low, high = binom.ppf([[tail], [1 - tail]], counts.sum(), CONFUSION[a, k])
+            assert (counts >= low).all() and (counts <= high).all()
+    np.testing.assert_allclose(votes.accuracy[:, 0], 0.8, atol=1e-6)
+
+
+def test_everyone_works_through_the_own_items_in_an_order_of_the_own(votes):
+    when, said = np.asarray(votes.when), np.asarray(votes.votes)
+    np.testing.assert_array_equal(when >= 0, said >= 0)
+    for a in range(3):
+        done = when[:, a][when[:, a] >= 0]
+        np.testing.assert_array_equal(np.sort(done), np.arange(len(done)))
+    assert abs(np.corrcoef(when[:, 0], np.arange(N))[0, 1]) < 0.08  # 4 sigma
+
+
+def test_votes_depend_on_the_id_and_the_annotator_alone(votes):
+    part = np.random.default_rng(0).permutation(N)[:500]
+    alone = Crowd(CONFUSION, abstain=[0.0, 0.3, 0.1])(KEY, Y[part], ids=IDS[part])
+    np.testing.assert_array_equal(alone.votes, np.asarray(votes.votes)[part])
+    joined = Crowd(CONFUSION[[0, 1, 2, 0]], abstain=[0.0, 0.3, 0.1, 0.0])(KEY, Y, ids=IDS)
+    np.testing.assert_array_equal(np.asarray(joined.votes)[:, :3], votes.votes)
+    assert (np.asarray(joined.votes)[:, 3] != np.asarray(votes.votes)[:, 0]).any()  # as good, not the same person
+
+
+def test_difficulty_and_fatigue_take_skill_away_but_not_from_a_spammer():
+    hard = np.where(np.arange(N) < N // 2, 0.0, 1.0)
+    crowd = Crowd(CONFUSION, fatigue=[0.001, 0.001, 0.0])
+    tired = crowd(KEY, Y, hard, ids=IDS)
+    accuracy, when = np.asarray(tired.accuracy, np.float64), np.asarray(tired.when)
+    skill = np.where(hard > 0, 0, np.exp(-0.001 * when[:, 0]))
+    np.testing.assert_allclose(accuracy[:, 0], 0.8 * skill + (1 - skill) / K, atol=1e-5)
+    np.testing.assert_allclose(accuracy[:, 1], Y == 2, atol=1e-6)
+    fresh = Crowd(CONFUSION)(KEY, Y, ids=IDS)
+    right = np.asarray(fresh.votes)[:, 0] == Y
+    assert (right | (np.asarray(tired.votes)[:, 0] != Y)).all()  # common draws: skill lost makes no vote right
+    assert (np.asarray(tired.votes)[:, 0] != Y).sum() > (~right).sum()
+    np.testing.assert_array_equal(tired.votes, np.asarray(crowd(KEY, Y[::-1], hard[::-1], ids=IDS[::-1]).votes)[::-1])
+
+
+def test_each_item_goes_to_so_many_annotators():
+    said = np.asarray(Crowd(CONFUSION, per_item=2)(KEY, Y, ids=IDS).votes) >= 0
+    assert (said.sum(axis=1) == 2).all()
+    low, high = binom.ppf([0.0005 / 3, 1 - 0.0005 / 3], N, 2 / 3)
+    assert ((said.sum(axis=0) >= low) & (said.sum(axis=0) <= high)).all()
+
+
+def test_mixtures_say_who_is_what():
+    crowd = Crowd.mixture(KEY, K, careful=2, spammers=1, constants=1, adversaries=1, accuracy=(0.7, 0.9))
+    C = np.asarray(crowd.confusion)
+    assert crowd.kinds == ("careful", "careful", "spammer", "constant", "adversary")
+    assert ((C[:2, 0, 0] >= 0.7) & (C[:2, 0, 0] <= 0.9)).all() and C[0, 0, 0] != C[1, 0, 0]
+    assert (C[3] == C[3, 0]).all() and C[3].max() == 1
+    assert (np.argmax(C[4], axis=1) == (np.arange(K) + 1) % K).all()
+    more = Crowd.mixture(KEY, K, careful=3, adversaries=1, accuracy=(0.7, 0.9))
+    np.testing.assert_array_equal(np.asarray(more.confusion)[[0, 1, 3]], C[[0, 1, 4]])
+    nobody = Crowd.of_accuracy([0.9], K, abstain=1.0)(KEY, Y, ids=IDS)
+    assert len(nobody.silent) == N and np.isnan(nobody.right).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Crowd(CONFUSION * 0.9), "sums to 0.9"),
+        (lambda: Crowd(CONFUSION[0]), "one matrix for each"),
+        (lambda: Crowd(CONFUSION, abstain=[0.1, 0.2]), "`abstain`"),
+        (lambda: Crowd(CONFUSION, fatigue=-1.0), "`fatigue`: got -1"),
+        (lambda: Crowd(CONFUSION, per_item=4), "`per_item`: got 4"),
+        (lambda: Crowd(CONFUSION)(KEY, Y[:2], [0.5, 1.5]), "`difficulty`: got 1.5"),
+        (lambda: Crowd(CONFUSION)(KEY, Y[:2], ids=[1, 1]), "more than once"),
+        (lambda: Crowd(CONFUSION)(KEY, [3]), "a class in 0..2"),
+        (lambda: Crowd.of_accuracy([], K), "no annotator"),
+        (lambda: annotators.adversary(0.9, K, towards=[0, 2, 1]), "no adversary"),
+    ],
+)
+def test_bad_input_is_refused_in_words(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        make()
