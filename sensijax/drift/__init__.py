@@ -2,6 +2,7 @@
 
 from sensijax.drift import detect as detect
 from sensijax.drift.simulate import BoundaryRotation as BoundaryRotation
+from sensijax.drift.simulate import Change as Change
 from sensijax.drift.simulate import ClassDifference as ClassDifference
 from sensijax.drift.simulate import ClassMerge as ClassMerge
 from sensijax.drift.simulate import ConceptShift as ConceptShift
@@ -10,15 +11,27 @@ from sensijax.drift.simulate import Direction as Direction
 from sensijax.drift.simulate import DirichletPrior as DirichletPrior
 from sensijax.drift.simulate import Drift as Drift
 from sensijax.drift.simulate import Feature as Feature
+from sensijax.drift.simulate import Gradual as Gradual
+from sensijax.drift.simulate import Incremental as Incremental
 from sensijax.drift.simulate import MeanShift as MeanShift
 from sensijax.drift.simulate import MissingFeatures as MissingFeatures
 from sensijax.drift.simulate import PrincipalComponent as PrincipalComponent
 from sensijax.drift.simulate import PriorShift as PriorShift
+from sensijax.drift.simulate import Recurring as Recurring
 from sensijax.drift.simulate import ScaleShift as ScaleShift
+from sensijax.drift.simulate import Schedule as Schedule
 from sensijax.drift.simulate import SensorDrift as SensorDrift
 from sensijax.drift.simulate import Shifted as Shifted
+from sensijax.drift.simulate import ShiftSize as ShiftSize
+from sensijax.drift.simulate import Stream as Stream
 from sensijax.drift.simulate import StuckSensor as StuckSensor
 from sensijax.drift.simulate import SubpopulationShift as SubpopulationShift
+from sensijax.drift.simulate import Sudden as Sudden
+from sensijax.drift.simulate import distances as distances
 from sensijax.drift.simulate import leave_one_out as leave_one_out
 from sensijax.drift.simulate import resample as resample
 from sensijax.drift.simulate import shift as shift
+from sensijax.drift.simulate import shift_size as shift_size
+from sensijax.drift.simulate import shift_sizes as shift_sizes
+from sensijax.drift.simulate import stream as stream
+from sensijax.drift.simulate import strength_for as strength_for

@@ -1,5 +1,6 @@
 """Simulators of distribution shift, with a strength and a ground truth."""
 
+from sensijax.drift.simulate import distances as distances
 from sensijax.drift.simulate._drift import Drift as Drift
 from sensijax.drift.simulate._drift import Shifted as Shifted
 from sensijax.drift.simulate._drift import shift as shift
@@ -17,7 +18,19 @@ from sensijax.drift.simulate.prior import DirichletPrior as DirichletPrior
 from sensijax.drift.simulate.prior import PriorShift as PriorShift
 from sensijax.drift.simulate.resample import resample as resample
 from sensijax.drift.simulate.rotation import BoundaryRotation as BoundaryRotation
+from sensijax.drift.simulate.schedule import Gradual as Gradual
+from sensijax.drift.simulate.schedule import Incremental as Incremental
+from sensijax.drift.simulate.schedule import Recurring as Recurring
+from sensijax.drift.simulate.schedule import Schedule as Schedule
+from sensijax.drift.simulate.schedule import Sudden as Sudden
 from sensijax.drift.simulate.sensor import SensorDrift as SensorDrift
 from sensijax.drift.simulate.sensor import StuckSensor as StuckSensor
+from sensijax.drift.simulate.size import ShiftSize as ShiftSize
+from sensijax.drift.simulate.size import shift_size as shift_size
+from sensijax.drift.simulate.size import shift_sizes as shift_sizes
+from sensijax.drift.simulate.size import strength_for as strength_for
+from sensijax.drift.simulate.stream import Change as Change
+from sensijax.drift.simulate.stream import Stream as Stream
+from sensijax.drift.simulate.stream import stream as stream
 from sensijax.drift.simulate.subpopulation import SubpopulationShift as SubpopulationShift
 from sensijax.drift.simulate.subpopulation import leave_one_out as leave_one_out
