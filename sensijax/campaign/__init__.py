@@ -12,6 +12,10 @@ from sensijax.campaign._evaluate import evaluate as evaluate
 from sensijax.campaign._evaluate import is_evaluation as is_evaluation
 from sensijax.campaign._evaluate import verify_evaluation as verify_evaluation
 from sensijax.campaign._evaluation import Evaluation as Evaluation
+from sensijax.campaign._kinds import attack_kinds as attack_kinds
+from sensijax.campaign._kinds import drift_kinds as drift_kinds
+from sensijax.campaign._kinds import kinds as kinds
+from sensijax.campaign._kinds import label_kinds as label_kinds
 from sensijax.campaign._pictures import read_picture as read_picture
 from sensijax.campaign._plan import Plan as Plan
 from sensijax.campaign._plan import make_plan as make_plan
@@ -32,9 +36,7 @@ from sensijax.campaign._sensitivity import campaign_sensitivity as campaign_sens
 from sensijax.campaign._sensitivity import open_sensitivity as open_sensitivity
 from sensijax.campaign._spec import Spec as Spec
 from sensijax.campaign._spec import as_fraction as as_fraction
-from sensijax.campaign._spec import attack_kinds as attack_kinds
 from sensijax.campaign._spec import fraction as fraction
-from sensijax.campaign._spec import kinds as kinds
 from sensijax.campaign._spec import load_spec as load_spec
 from sensijax.campaign._subject import load_subject as load_subject
 from sensijax.campaign._tuning import estimate_seconds as estimate_seconds

@@ -14,14 +14,21 @@ from sensijax.attack import Attack
 from sensijax.campaign._attacking import attack_faults
 from sensijax.campaign._perturbing import perturbation_faults
 from sensijax.campaign._scenario import STAGE_NAME, Scenario, Sweep
+from sensijax.campaign._standing import Standings, fitted, standing_faults
 from sensijax.campaign.design import Design, isolated
 from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model, digest
 from sensijax.core.errors import did_you_mean
+from sensijax.drift import Drift
+from sensijax.label import LabelNoise
 from sensijax.perturb import Perturbation
 
 MOST_SCENARIOS = 1_000_000
+Stage = Perturbation | Attack | LabelNoise | Drift
+"""What a stage is at one setting."""
+
 RESERVED_COLUMNS = frozenset(
-    "scenario stages severity seed example label prediction confidence entropy margin loss brier correct flipped kl "
+    "scenario stages severity seed example label target observed weight "
+    "prediction confidence entropy margin loss brier correct flipped kl "
     "shift status tile model data stages_digest program environment micro_batch".split()
 )
 
@@ -84,9 +91,14 @@ class Campaign:
         return self.data.take(np.argsort(self.data.ids, kind="stable"))
 
     @functools.cache  # noqa: B019 - a campaign lives as long as its settings
-    def perturbation(self, stage: str, value: float) -> Perturbation | Attack:
-        """A stage at a setting, its leaves on the host."""
-        return jax.tree.map(np.asarray, self.stages[stage].at(value))
+    def perturbation(self, stage: str, value: float) -> Stage:
+        """A stage at a setting, its leaves on the host; noise and drift know the data."""
+        return jax.tree.map(np.asarray, fitted(self.stages[stage].at(value), self.examples, self._classes))
+
+    @functools.cached_property
+    def standings(self) -> Standings:
+        """What the examples are called in each scenario, and how much each counts."""
+        return Standings(self)
 
     def seeds_of(self, scenario: Scenario) -> tuple[int, ...]:
         """The seeds that a scenario runs for: the first alone if it draws nothing."""
@@ -96,6 +108,11 @@ class Campaign:
     def settings_digest(self, scenario: Scenario) -> str:
         """The digest of what a scenario does: stage names, and the structure and parameters of what they are."""
         return digest([(s.stage, _named(self.perturbation(*s))) for s in scenario.settings])
+
+    @functools.cached_property
+    def _classes(self) -> int:
+        x = jax.ShapeDtypeStruct((2, *self.data.x.shape[1:]), self.data.x.dtype)
+        return self.model.output_spec(x).shape[-1] if self.data.is_classification else 0
 
     def _is_identity(self, stage: str, value: float) -> bool:
         return bool(np.all(self.perturbation(stage, value).is_identity()))
@@ -135,7 +152,9 @@ def campaign_faults(campaign: Any) -> Iterator[Fault]:
         attacks = {name: sweep for name, sweep in sound.items() if isinstance(sweep.at(sweep.values[0]), Attack)}
         if attacks:
             yield from attack_faults(campaign.data, campaign.model, attacks)
-        if perturbations := {name: sweep for name, sweep in sound.items() if name not in attacks}:
+        standing = {n: sweep for n, sweep in sound.items() if isinstance(sweep.at(sweep.values[0]), LabelNoise | Drift)}
+        yield from standing_faults(campaign.data, campaign.model, standing)
+        if perturbations := {n: sweep for n, sweep in sound.items() if n not in attacks and n not in standing}:
             yield from perturbation_faults(campaign.data, perturbations)
         if isinstance(campaign.model, Model):
             yield from _model_faults(campaign.model, campaign.data)
@@ -192,8 +211,11 @@ def _sweep_faults(path: str, sweep: Sweep) -> Generator[Fault, None, bool]:
             continue
         try:
             perturbation = sweep.at(value)
-            if not isinstance(perturbation, (Perturbation, Attack)):
-                right = "a class derived from sensijax.perturb.Perturbation, or an attack of sensijax.attack"
+            if not isinstance(perturbation, Stage):
+                right = (
+                    "a class derived from sensijax.perturb.Perturbation, an attack of sensijax.attack, a noise of "
+                    "sensijax.label or a drift of sensijax.drift"
+                )
                 raise ArgumentError(sweep.kind, type(perturbation).__name__, right)
             identities += bool(np.all(perturbation.is_identity()))
         except ArgumentError as error:
@@ -285,7 +307,7 @@ def _model_faults(model: Model, data: Dataset) -> Iterator[Fault]:
         )
 
 
-def _named(perturbation: Perturbation | Attack) -> Any:
+def _named(perturbation: Stage) -> Any:
     kind = f"{type(perturbation).__module__}.{type(perturbation).__qualname__}"
     return kind, [(f.name, _content(getattr(perturbation, f.name))) for f in dataclasses.fields(perturbation)]  # type: ignore[arg-type]
 

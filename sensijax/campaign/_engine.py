@@ -1,22 +1,47 @@
 """The engine: compiled programs, examples on the device, and tiles dispatched through them in micro-batches."""
 
 import concurrent.futures
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._paths import Paths, moving
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._programs import Block, Name, Programs
+from sensijax.campaign._standing import Standing
 from sensijax.campaign._structure import OnDevice, Structure
 from sensijax.core import ArgumentError, chunks, stage_key_data, take
 from sensijax.core.keys import words
 from sensijax.core.rows import Chunk
+
+
+class Answers(NamedTuple):
+    """Responses on their way.
+
+    Attributes:
+      rows: int64 `[valid]`, the tile's rows that they are for; -1 for none.
+      columns: name to `[micro-batch]`, on the device.
+    """
+
+    rows: np.ndarray
+    columns: dict[str, jax.Array]
+
+
+def gathered(tile: Tile, found: list[Answers]) -> dict[str, np.ndarray]:
+    """The columns of a tile `[tile.rows]`, on the host."""
+    columns = {name: np.empty(tile.rows, column.dtype) for name, column in found[0].columns.items()}
+    for rows, part in found:
+        meant = rows >= 0
+        for name, column in part.items():
+            columns[name][rows[meant]] = np.asarray(column)[: len(rows)][meant]
+    return columns
 
 
 class Engine:
@@ -61,59 +86,89 @@ class Engine:
             return 0
         return analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
 
-    def dispatch(self, tile: Tile) -> list[tuple[Chunk, dict[str, jax.Array]]]:
-        """Puts a whole tile on the device's queue; returns at once, with its chunks' columns to come.
+    def dispatch(self, tile: Tile) -> list["Answers"]:
+        """Puts a whole tile on the device's queue; returns at once, with the columns to come.
 
         Where a stage is `synchronous`, it returns when that stage is done with the last chunk.
         """
-        return [(chunk, self._respond(*rows)) for chunk, *rows in self._rows(tile)]
+        paths, standing = Paths(self.campaign, tile), self.campaign.standings.rows(tile)
+        return [
+            answers
+            for chunk, batch, x in self._rows(tile, paths)
+            for answers in self._respond(chunk, batch, x, paths, standing)
+        ]
 
     def inputs(self, tile: Tile) -> np.ndarray:
-        """The perturbed inputs of a tile, `[scenarios, seeds, examples, ...]`."""
-        parts = [np.asarray(x)[: chunk.valid] for chunk, _, x in self._rows(tile)]
-        return np.concatenate(parts).reshape(*tile.shape, *self.campaign.examples.x.shape[1:])
+        """The inputs of a tile as the model is shown them, `[scenarios, seeds, examples, ...]`."""
+        paths = Paths(self.campaign, tile)
+        parts = [np.asarray(x)[: chunk.valid] for chunk, _, x in self._rows(tile, paths)]
+        return np.concatenate(parts)[paths.answer].reshape(*tile.shape, *self.campaign.examples.x.shape[1:])
 
     def shown(self, tile: Tile) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """The perturbed inputs of a tile `[rows, ...]`, with their responses."""
-        found = [
-            (np.asarray(x)[: chunk.valid], {k: np.asarray(v)[: chunk.valid] for k, v in self._respond(b, x).items()})
-            for chunk, b, x in self._rows(tile)
-        ]
-        columns = {name: np.concatenate([part[name] for _, part in found]) for name in found[0][1]}
-        return np.concatenate([x for x, _ in found]), columns
+        """The inputs of a tile as the model is shown them `[rows, ...]`, with their responses."""
+        inputs = self.inputs(tile)
+        return inputs.reshape(tile.rows, *inputs.shape[3:]), gathered(tile, self.dispatch(tile))
 
     def row(self, tile: Tile, row: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """One row of a tile, computed in the very micro-batch that it belongs to: its input `[...]`, its responses."""
-        start = row // self.micro_batch * self.micro_batch
-        for _, batch, x in self._rows(tile, only=start):
-            columns = self._respond(batch, x)
-            return np.asarray(x)[row - start], {
-                name: np.asarray(column)[row - start] for name, column in columns.items()
-            }
-        raise ArgumentError("row", row, f"a row of the tile: 0..{tile.rows - 1}")
+        if not 0 <= row < tile.rows:
+            raise ArgumentError("row", row, f"a row of the tile: 0..{tile.rows - 1}")
+        paths, standing = Paths(self.campaign, tile), self.campaign.standings.rows(tile)
+        place = int(paths.answer[row])
+        start = place // self.micro_batch * self.micro_batch
+        (chunk, batch, x), *_ = self._rows(tile, paths, only=start)
+        for answers in self._respond(chunk, batch, x, paths, standing):
+            if answers.rows[place - start] == row:
+                columns = {name: np.asarray(column)[place - start] for name, column in answers.columns.items()}
+                return np.asarray(x)[place - start], columns
+        raise AssertionError("a row of the tile has no answer")
 
-    def _rows(self, tile: Tile, only: int | None = None) -> Iterator[tuple[Chunk, Any, jax.Array]]:
+    def _rows(self, tile: Tile, paths: Paths, only: int | None = None) -> Iterator[tuple[Chunk, Any, jax.Array]]:
         self.compile(tile.structures)
         block = self._load_block(tile.start, tile.stop)
-        campaign, stages = self.campaign, tile.scenarios[0].stages
+        campaign = self.campaign
+        each = [moving(campaign, path) for path in paths.paths]
+        stages = [setting.stage for setting in each[0]]
         # Small tables, a row a variant, gathered on the host: micro-batches have the same shapes, whatever the tile.
         variants = [
-            jax.tree.map(np.asarray, _stack([campaign.perturbation(*s.settings[k]) for s in tile.scenarios]))
+            jax.tree.map(np.asarray, _stack([campaign.perturbation(*settings[k]) for settings in each]))
             for k in range(len(stages))
         ]
-        keys = [np.stack([stage_key_data(seed, stage) for seed in tile.seeds]) for stage in stages]
-        for chunk in chunks(tile.rows, self.micro_batch):
+        keys = [np.stack([stage_key_data(seed, stage) for seed in paths.seeds]) for stage in stages]
+        met = [
+            self._labels_met(paths, stage) if s.synchronous else None
+            for stage, s in zip(stages, tile.structures, strict=True)
+        ]
+        for chunk in chunks(paths.rows, self.micro_batch):
             if only is not None and chunk.rows[0] != only:
                 continue
-            scenario, seed, example = np.unravel_index(chunk.rows, tile.shape)
+            variant, seed, example = np.unravel_index(chunk.rows, paths.shape)
             batch = self._executables["load"](block, example.astype(np.int32))
             x = batch.x
-            for structure, variant, key in zip(tile.structures, variants, keys, strict=True):
-                x = self._executables[structure](take(variant, scenario), key[seed], batch, x, chunk.valid)
+            for structure, settings, key, labels in zip(tile.structures, variants, keys, met, strict=True):
+                seen = batch if labels is None else dataclasses.replace(batch, y=jnp.asarray(labels[chunk.rows]))
+                x = self._executables[structure](take(settings, variant), key[seed], seen, x, chunk.valid)
             yield chunk, batch, x
 
-    def _respond(self, batch: Any, x: jax.Array) -> dict[str, jax.Array]:
-        return self._executables["measure"](self._forward(x), batch)
+    def _labels_met(self, paths: Paths, stage: str) -> np.ndarray | None:
+        """The labels that an attack aims at, `[paths.rows]`, as the stages before it leave them; None: the data's."""
+        standings, tile = self.campaign.standings, paths.tile
+        before = [path[: [s.stage for s in path].index(stage)] for path in paths.paths]
+        if not any(standings.relevant(path) for path in before):
+            return None
+        found = [standings.of(path, seed).observed[tile.start : tile.stop] for path in before for seed in paths.seeds]
+        return np.concatenate(found)
+
+    def _respond(
+        self, chunk: Chunk, batch: Any, x: jax.Array, paths: Paths, standing: Standing | None
+    ) -> Iterator["Answers"]:
+        """The responses of a chunk, once for each way in which its rows are called."""
+        outputs = self._forward(x)
+        for rows in paths.uses[chunk.rows].T:
+            if (rows[: chunk.valid] < 0).all():
+                continue
+            judged = batch if standing is None else dataclasses.replace(batch, y=jnp.asarray(standing.observed[rows]))
+            yield Answers(rows[: chunk.valid], self._executables["measure"](outputs, judged))
 
     def _forward(self, x: Any) -> jax.Array:
         return self._executables["forward"](self._params, x)

@@ -8,8 +8,12 @@ import numpy as np
 from sensijax.attack import Attack
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._pictures import picture_of
-from sensijax.campaign._plan import LAYOUT, Plan
+from sensijax.campaign._plan import Plan
+from sensijax.campaign._standing import relabels
+from sensijax.campaign._store import LAYOUT
 from sensijax.core import digest
+from sensijax.drift import Drift
+from sensijax.label import LabelNoise
 
 
 def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> dict[str, Any]:
@@ -51,6 +55,7 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
         "stages": {
             name: {
                 "kind": sweep.kind,
+                "family": family_of(campaign.perturbation(name, sweep.values[0])),
                 "axis": sweep.axis,
                 "values": list(sweep.values),
                 "identity": _identity(campaign, name),
@@ -64,6 +69,8 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
             s.name: {
                 "settings": [list(setting) for setting in s.settings],
                 "severity": s.severity,
+                "weighted": any(_reweights(campaign.perturbation(*setting)) for setting in s.settings),
+                "relabelled": any(relabels(campaign.perturbation(*setting)) for setting in s.settings),
                 "seeds": list(campaign.seeds_of(s)),
                 "digest": campaign.settings_digest(s),
             }
@@ -83,6 +90,16 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
         "programs": plan.programs,
         "environment": environment["id"],
     }
+
+
+def family_of(value: Any) -> str:
+    """To which family of stressors a stage belongs: `perturbation`, `attack`, `drift` or `labels`."""
+    kinds = {Attack: "attack", Drift: "drift", LabelNoise: "labels"}
+    return next((name for kind, name in kinds.items() if isinstance(value, kind)), "perturbation")
+
+
+def _reweights(value: Any) -> bool:
+    return isinstance(value, Drift) and "weights" in value.changes
 
 
 def _identity(campaign: Campaign, stage: str) -> float:

@@ -1,11 +1,13 @@
 """The plan: scenarios grouped by the programs they run, cut into tiles that can be computed in any order, or again."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._paths import Path, moving, path_of
 from sensijax.campaign._programs import Programs, structure_of
 from sensijax.campaign._scenario import Scenario
+from sensijax.campaign._store import LAYOUT
 from sensijax.campaign._structure import Structure
 from sensijax.core import digest
 
@@ -17,7 +19,7 @@ FEWEST_ROWS = 256  # ... but no fewer than these: a loop's places are to be fill
 BLOCK_BYTES = 256 << 20
 BLOCK_EXAMPLES = 8192
 BYTES_PER_ROW = 40  # of a finished part: measured 30 to 40 on the digits
-LAYOUT = 1  # raised when the columns of a part change meaning
+TILE_ANSWERS = 1 << 16  # rows of a tile at most, where scenarios that differ in labels or weights share what costs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,11 +28,12 @@ class Tile:
 
     Attributes:
       id: digest of all that decides its content.
-      scenarios: all with the same stages and structures; the rows are ordered by scenario, seed, example.
+      scenarios: all with the same structures of the stages that move inputs; the rows are ordered by scenario, seed,
+        example.
       seeds: which all of them run for.
       start, stop: positions in `campaign.examples`.
       program: digest of the pipeline.
-      structures: of the stages, in order.
+      structures: of the stages that move inputs, in order.
     """
 
     id: str
@@ -94,9 +97,12 @@ def make_plan(campaign: Campaign, programs: Programs | None = None) -> Plan:
     n = len(campaign.examples)
     block = max(1, min(n, BLOCK_EXAMPLES, BLOCK_BYTES // max(1, campaign.examples.x[0].nbytes)))
     groups: dict[tuple, list[Scenario]] = {}
-    for scenario in campaign.scenarios:
-        structures = tuple(structure_of(campaign.perturbation(*setting)) for setting in scenario.settings)
-        groups.setdefault((scenario.stages, structures, campaign.seeds_of(scenario)), []).append(scenario)
+    paths = {scenario: path_of(campaign, scenario) for scenario in campaign.scenarios}
+    for scenario, path in paths.items():
+        settings = moving(campaign, path)
+        structures = tuple(structure_of(campaign.perturbation(*setting)) for setting in settings)
+        stages = tuple(setting.stage for setting in settings)
+        groups.setdefault((stages, structures, campaign.seeds_of(scenario)), []).append(scenario)
     tiles = []
     for start in range(0, n, block):
         stop = min(start + block, n)
@@ -104,7 +110,7 @@ def make_plan(campaign: Campaign, programs: Programs | None = None) -> Plan:
             program = programs.digest("forward", "measure", *structures)
             most = _most_rows(structures)
             for first, last in _spans(start, stop, most):
-                for some_scenarios, some_seeds in _cut(scenarios, seeds, last - first, most):
+                for some_scenarios, some_seeds in _cut(scenarios, paths, seeds, last - first, most):
                     address = (block, first) if (first, last) == (start, stop) else (block, first, last)
                     tiles.append(
                         Tile(
@@ -116,6 +122,7 @@ def make_plan(campaign: Campaign, programs: Programs | None = None) -> Plan:
                                 *address,
                                 [(s.name, campaign.settings_digest(s)) for s in some_scenarios],
                                 some_seeds,
+                                [campaign.standings.digest(s, seed) for s in some_scenarios for seed in some_seeds],
                             ),
                             scenarios=some_scenarios,
                             seeds=some_seeds,
@@ -143,11 +150,19 @@ def _spans(start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
 
 
 def _cut(
-    scenarios: list[Scenario], seeds: tuple[int, ...], examples: int, most: int
+    scenarios: list[Scenario], paths: Mapping[Scenario, Path], seeds: tuple[int, ...], examples: int, most: int
 ) -> Iterator[tuple[tuple[Scenario, ...], tuple[int, ...]]]:
-    # Whole scenarios together while a tile is small; a scenario's seeds apart once they fill a tile by themselves.
+    # Whole scenarios together while a tile is small; a scenario's seeds apart once they fill a tile by themselves. What
+    # shares a path stays together: it costs little more than the path alone.
+    sharing: dict[Path, list[Scenario]] = {}
+    for scenario in scenarios:
+        sharing.setdefault(paths[scenario], []).append(scenario)
+    alike = list(sharing.values())
     seeds_per_tile = min(len(seeds), max(1, -(-most // examples)))
-    scenarios_per_tile = max(1, most // (examples * seeds_per_tile)) if seeds_per_tile == len(seeds) else 1
-    for i in range(0, len(scenarios), scenarios_per_tile):
-        for j in range(0, len(seeds), seeds_per_tile):
-            yield tuple(scenarios[i : i + scenarios_per_tile]), seeds[j : j + seeds_per_tile]
+    paths_per_tile = max(1, most // (examples * seeds_per_tile)) if seeds_per_tile == len(seeds) else 1
+    scenarios_per_tile = max(1, paths_per_tile, TILE_ANSWERS // (examples * seeds_per_tile))
+    for i in range(0, len(alike), paths_per_tile):
+        some = [scenario for group in alike[i : i + paths_per_tile] for scenario in group]
+        for k in range(0, len(some), scenarios_per_tile):
+            for j in range(0, len(seeds), seeds_per_tile):
+                yield tuple(some[k : k + scenarios_per_tile]), seeds[j : j + seeds_per_tile]

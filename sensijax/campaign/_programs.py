@@ -17,9 +17,10 @@ from sensijax import measure as measures
 from sensijax.attack import Attack
 from sensijax.campaign._attacking import AttackStructure
 from sensijax.campaign._campaign import Campaign
-from sensijax.campaign._structure import DIGEST_WIDTH, OnDevice, PerturbationStructure, Structure
+from sensijax.campaign._structure import DIGEST_WIDTH, DriftStructure, OnDevice, PerturbationStructure, Structure
 from sensijax.core import Batch, digest, program_digest
 from sensijax.core.struct import struct
+from sensijax.drift import Drift
 
 
 @struct
@@ -39,8 +40,10 @@ class Block:
 
 
 def structure_of(value: Any) -> Structure:
-    """The structure of what a stage does at one setting."""
-    return (AttackStructure if isinstance(value, Attack) else PerturbationStructure).of(value)
+    """The structure of what a stage that moves inputs does at one setting."""
+    if isinstance(value, Attack):
+        return AttackStructure.of(value)
+    return (DriftStructure if isinstance(value, Drift) else PerturbationStructure).of(value)
 
 
 Name = str | Structure

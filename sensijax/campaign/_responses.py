@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sensijax import measure
-from sensijax.campaign._store import Store
+from sensijax.campaign._store import LAYOUT, Store
 from sensijax.core.errors import ArgumentError, StoreError, did_you_mean
 
 log = logging.getLogger(__name__)
@@ -48,9 +48,11 @@ class Responses:
     """What the parts of a folder hold: rows, and the arrays that analysis starts from.
 
     A score is what a scenario can lose: for classification 1 where the prediction is right, for regression the
-    example's part of R^2 (1 - squared error / variance of the targets). An example whose input is not finite has no
-    score in any scenario, and is counted. One whose output is not finite counts as wrong; in a regression it has no
-    score, is counted, and makes the verdict fragile.
+    example's part of R^2 (1 - squared error / variance of the targets). It is judged by the label that was observed.
+    Where a drift gives examples weights, the scores are those whose plain mean is the weighted one and whose spread is
+    that of a weighted mean: mean + w / mean(w) (score - mean), the estimate's linearisation. An example whose input is
+    not finite has no score in any scenario, and is counted. One whose output is not finite counts as wrong; in a
+    regression it has no score, is counted, and makes the verdict fragile.
 
     Attributes:
       folder: where the parts are.
@@ -73,6 +75,7 @@ class Responses:
             connection,
             parts,
         )
+        self._read: dict[str, Mapping[str, np.ndarray]] = {}
 
     @classmethod
     def open(cls, folder: str | os.PathLike) -> Self:
@@ -91,6 +94,11 @@ class Responses:
         manifest = store.read_json("campaign.json")
         if manifest is None:
             raise StoreError(f"{store.folder} is no campaign's folder: it has no campaign.json")
+        if manifest["layout"] != LAYOUT:
+            raise StoreError(
+                f"{store.folder} was written with layout {manifest['layout']} of the parts, this sensijax reads "
+                f"{LAYOUT}: run the campaign again, in a new folder if you want to keep this one readable"
+            )
         tiles = {tile["id"]: tile for tile in manifest["tiles"]}
         scan = store.scan(tiles)
         for name in scan.damaged:
@@ -165,6 +173,24 @@ class Responses:
         self._known_scenario(scenario)
         return self._scores[scenario]
 
+    def values(self, response: str, scenario: str) -> np.ndarray:
+        """A response of every example in a scenario, as `scores` gives them.
+
+        Args:
+          response: "score"; a numeric column of the responses, such as "confidence", "loss" or "margin"; or
+            "overconfidence", the confidence minus 1 where the prediction is right (its mean over examples is what
+            calibration lacks on the whole).
+          scenario: its name.
+
+        Returns:
+          float64 `[seeds, N]`; NaN for an example without one.
+
+        Raises:
+          ArgumentError: for an unknown response or scenario.
+        """
+        self._known_scenario(scenario)
+        return self._values(response)[scenario]
+
     def cell(self, scenario: str, seed: int, example: int) -> dict[str, Any]:
         """Everything that is stored about one cell: its row, and the clean row of the same example.
 
@@ -209,29 +235,64 @@ class Responses:
     def _examples(self) -> pd.DataFrame:
         return self._connection.sql("select * from examples order by example").df()
 
-    @functools.cached_property
+    @property
     def _scores(self) -> Mapping[str, np.ndarray]:
         """Scenario to score `[seeds, examples]`; NaN where there is none. Without draws, all seeds share a row."""
-        score = "correct::double" if self.metric == "accuracy" else f"1 - loss / {self.manifest['target_variance']!r}"
-        names, ids = list(self._complete), self._examples.example.to_numpy()
-        rows = self._connection.sql(
-            "select i, seed, example, "
-            f"case when status = 'nonfinite_input' then 'nan'::double else {score} end as score "
-            "from responses join scenario_order using (scenario)"
+        return self._values("score")
+
+    @functools.cached_property
+    def _expressions(self) -> Mapping[str, str]:
+        """Responses by name, in SQL; null where a row has none."""
+        if self.metric == "r2":
+            return {"score": f"1 - loss / {self.manifest['target_variance']!r}", "loss": "loss", "shift": "shift"}
+        columns = {name: f"{name}::double" for name in (*measure.AVERAGED, "correct", "flipped")}
+        return {"score": columns["correct"], **columns, "overconfidence": "confidence - correct::double"}
+
+    def _values(self, response: str) -> Mapping[str, np.ndarray]:
+        if response not in self._expressions:
+            raise ArgumentError("response", repr(response), did_you_mean(str(response), self._expressions))
+        if response not in self._read:
+            plain = self._plain(response)
+            self._read[response] = {
+                name: linearised(values, self._weights[name]) if name in self._weights else values
+                for name, values in plain.items()
+            }
+        return self._read[response]
+
+    def _plain(self, response: str) -> dict[str, np.ndarray]:
+        """Scenario to a response `[seeds, examples]`, whatever the examples weigh."""
+        expression = f"case when status = 'nonfinite_input' then null else {self._expressions[response]} end"
+        return self._arrays(expression, list(self._complete))
+
+    @functools.cached_property
+    def _weights(self) -> Mapping[str, np.ndarray]:
+        """Of the scenarios with a drift that gives examples weights: those weights `[seeds, examples]`."""
+        weighted = [name for name, scenario in self._complete.items() if scenario["weighted"]]
+        return self._arrays("weight::double", weighted) if weighted else {}
+
+    def _arrays(self, expression: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Scenario to values `[seeds, examples]`; NaN for null. Without draws, all seeds share a row."""
+        ids = self._examples.example.to_numpy()
+        rows = self._connection.execute(
+            f"select i, seed, example, {expression} as value from responses join scenario_order using (scenario) "
+            "where list_contains(?, scenario)",
+            [list(names)],
         ).fetchnumpy()
         seed_index = {seed: k for k, seed in enumerate(self.manifest["seeds"])}
-        scores = np.full((len(self.manifest["scenarios"]), len(seed_index), len(ids)), np.nan)
+        place = {name: k for k, name in enumerate(names)}
+        of_scenario = np.array([place.get(name, -1) for name in self.manifest["scenarios"]])
+        values = np.full((len(names), len(seed_index), len(ids)), np.nan)
         seeds = np.asarray(rows["seed"])
         position = np.zeros(len(seeds), np.int64)
         for seed, k in seed_index.items():
             position[seeds == seed] = k
-        scores[rows["i"], position, np.searchsorted(ids, rows["example"])] = np.ma.filled(rows["score"], np.nan)
+        filled = np.ma.filled(np.ma.asarray(rows["value"]).astype(np.float64), np.nan)
+        values[of_scenario[rows["i"]], position, np.searchsorted(ids, rows["example"])] = filled
         found = {}
-        for i, name in enumerate(self.manifest["scenarios"]):
-            if name in self._complete:
-                own = len(self._complete[name]["seeds"])
-                found[name] = scores[i] if own == len(seed_index) else np.broadcast_to(scores[i, :1], scores[i].shape)
-        return {name: found[name] for name in names}
+        for name, k in place.items():
+            own = len(self._complete[name]["seeds"])
+            found[name] = values[k] if own == len(seed_index) else np.broadcast_to(values[k, :1], values[k].shape)
+        return found
 
     @functools.cached_property
     def _tallies(self) -> Mapping[str, measure.Tally]:
@@ -239,7 +300,7 @@ class Responses:
         tallies: dict[str, measure.Tally] = {}
         for part in self._parts:
             rows = self._connection.execute(
-                "select scenario, label, prediction, correct, flipped, "
+                "select scenario, observed as label, weight, prediction, correct, flipped, "
                 f"list_position({list(measure.STATUSES)!r}, status)::int - 1 as status, "
                 f"{', '.join(measure.AVERAGED)} from read_parquet(?)",
                 [str(part)],
@@ -261,3 +322,26 @@ class Responses:
             raise ArgumentError("scenario", repr(scenario), did_you_mean(scenario, self.manifest["scenarios"]))
         if scenario not in self._complete:
             raise ArgumentError("scenario", repr(scenario), "a finished one: run the campaign on")
+
+
+def linearised(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Values whose plain mean over examples is the weighted one, and whose spread is that of the weighted mean.
+
+    Args:
+      values: `[S, N]`, NaN where there is none.
+      weights: `[S, N]`, 0 or more.
+
+    Returns:
+      `[S, N]`: mean + w / mean(w) (value - mean), with the weighted mean of each seed; NaN where `values` is.
+      Reference: Saerndal, Swensson and Wretman, "Model assisted survey sampling", 1992, section 5.5.
+
+    Example:
+      >>> linearised(np.array([[0.0, 1.0]]), np.array([[1.0, 3.0]])).tolist()
+      [[0.375, 1.125]]
+    """
+    weights = np.where(np.isnan(values), np.nan, weights)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a seed without any value has no mean
+        total = np.nansum(weights, axis=1, keepdims=True)
+        mean = np.nansum(weights * values, axis=1, keepdims=True) / total
+        share = weights / (total / (~np.isnan(values)).sum(axis=1, keepdims=True))
+    return mean + share * (values - mean)

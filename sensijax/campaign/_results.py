@@ -5,12 +5,15 @@ import functools
 import itertools
 import os
 import pathlib
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sensijax import measure
+from sensijax.campaign._effects import contrasts_of, effects_of, pairs_of, profile_of
 from sensijax.campaign._responses import Responses
+from sensijax.campaign._slices import annotation_of, groups_of
 from sensijax.core.errors import ArgumentError
 
 
@@ -26,7 +29,7 @@ class Results(Responses):
     def _summary(self) -> pd.DataFrame:
         names = list(self._complete)
         facts = self._facts().set_index("scenario").reindex(names)
-        drops = self._drops([self._scores[name] for name in names])
+        drops = self._drops([self._scores[name] for name in names], names)
         tolerance = self.manifest["tolerance"]
         table = pd.DataFrame(
             {
@@ -109,7 +112,7 @@ class Results(Responses):
             alone = alone[alone.scenario != "clean"]
             if alone.empty:
                 continue
-            mean = self._drops([np.mean([self._scores[n] for n in alone.scenario], axis=0)])
+            mean = self._drops([np.mean([self._scores[n] for n in alone.scenario], axis=0)], list(alone.scenario))
             worst = alone.loc[alone["drop"].fillna(-np.inf).idxmax()]
             verdicts = dict(zip(alone.severity, alone.verdict, strict=True))
             in_order = sorted(
@@ -136,55 +139,85 @@ class Results(Responses):
         table = pd.DataFrame(rows).sort_values("mean_drop", ascending=False, kind="stable", na_position="first")
         return table.reset_index(drop=True)
 
-    def interactions(self) -> pd.DataFrame:
-        """The pairs of which both members ran alone too, strongest first.
+    def interactions(self, order: int | None = None, response: str = "score") -> pd.DataFrame:
+        """The pairs of which both members ran alone too, strongest first; or, of an `order`, every effect up to it.
 
         The interaction of a pair is drop(A then B) - drop(A) - drop(B): above 0 the two are worse together than the
         sum of what they do alone, below 0 they overlap or one undoes the other.
 
+        Args:
+          order: the largest number of stages in an effect: the table of `effects`. Unless given, that of the pairs.
+          response: what is lost, as in `effects`; for the pairs alone it is the score.
+
         Returns:
-          Columns: first, second, at_first, at_second, drop_first, drop_second, drop_pair, interaction with its interval
-          (low, high), p_value (additive), p_holm (corrected over all pairs).
+          Columns, for the pairs: first, second, at_first, at_second, drop_first, drop_second, drop_pair, interaction
+          with its interval (low, high), p_value (additive), p_holm (corrected over all pairs).
         """
-        pairs, rows = [], []
-        singles = {tuple(s["settings"][0]): n for n, s in self._complete.items() if len(s["settings"]) == 1}
-        for name, scenario in self._complete.items():
-            if len(scenario["settings"]) == 2 and all(tuple(setting) in singles for setting in scenario["settings"]):
-                (first, at_first), (second, at_second) = scenario["settings"]
-                rows.append({"first": first, "second": second, "at_first": at_first, "at_second": at_second})
-                pairs.append((name, singles[first, at_first], singles[second, at_second]))
-        columns = [
-            "first",
-            "second",
-            "at_first",
-            "at_second",
-            "drop_first",
-            "drop_second",
-            "drop_pair",
-            "interaction",
-            "low",
-            "high",
-            "p_value",
-            "p_holm",
-        ]
-        if not rows:
-            return pd.DataFrame(columns=columns)
-        together, one, two = ([self._scores["clean"] - self._scores[pair[k]] for pair in pairs] for k in range(3))
-        effect = measure.interaction(np.stack(together), np.stack(one), np.stack(two), binary=self._binary)
-        drop = self._summary.set_index("scenario")["drop"]
-        table = pd.DataFrame(rows)
-        for k, column in enumerate(("drop_pair", "drop_first", "drop_second")):
-            table[column] = [drop[pair[k]] for pair in pairs]
-        table["interaction"], table["low"], table["high"], table["p_value"] = (
-            effect.mean,
-            effect.low,
-            effect.high,
-            effect.p_value,
-        )
-        table["p_holm"] = measure.holm(effect.p_value)
-        return (
-            table[columns].sort_values("interaction", key=np.abs, ascending=False, kind="stable").reset_index(drop=True)
-        )
+        if order is not None or response != "score":
+            return self.effects(2 if order is None else order, response)
+        return pairs_of(self)
+
+    def effects(self, order: int = 3, response: str = "score", *, averaged: bool = False) -> pd.DataFrame:
+        """What each stage does, what two do together beyond the sum, and what only three or more do.
+
+        The effect of a set of stages T, each at a setting, is the signed sum of the drops of the scenarios within it,
+        sum over S of (-1)^(|T| - |S|) drop(S): see `measure.effects`. There is one for each scenario of which all
+        smaller ones ran too; `design.staged()` runs them all.
+
+        Args:
+          order: the largest number of stages in an effect.
+          response: what is lost: "score", or any response of `values`, such as "confidence" or "overconfidence"; the
+            drop is how far its mean falls from clean, negative where it rises.
+          averaged: one row for each set of stages, the mean over their settings, example by example.
+
+        Returns:
+          Columns: order, stages, scenario (averaged: scenarios, how many), drop (under all of the stages), effect with
+          its interval (low, high), p_value (none), p_holm (corrected over the table).
+
+        Raises:
+          ArgumentError: if the order is no number of stages, or the response is unknown.
+        """
+        return effects_of(self, order, response, averaged)
+
+    def contrasts(self, order: int = 2, response: str = "score", *, at: Any = None) -> measure.Contrasts:
+        """Effects by least squares, of stages that are absent or at one setting: for `design.fractional`.
+
+        Args:
+          order: the largest number of stages in an effect.
+          response: as in `effects`.
+          at: the setting at which a stage counts as present, for all or by name; needed where stages ran at several.
+
+        Returns:
+          Estimates by stage names, and what each of them is aliased with; see `measure.contrasts`.
+
+        Raises:
+          ArgumentError: if a stage ran at several settings and `at` does not say which counts, or the scenarios that
+            ran do not tell the effects apart.
+        """
+        return contrasts_of(self, order, response, at)
+
+    def profile(self) -> pd.DataFrame:
+        """The model's robustness in several dimensions: what it keeps of its clean score, for each set of stages.
+
+        Returns:
+          Columns: model; axis (the stages, or "calibration"), order (how many stages; 0 for calibration), scenarios;
+          retained (mean score over their scenarios divided by the clean one; of the calibration 1 - mean ECE) with its
+          interval (low, high; that of the drop, the clean score taken as it is), worst (the same of the worst scenario)
+          and worst_scenario, clean (the clean score). Tables of several models can be put below each other.
+        """
+        return profile_of(self)
+
+    def annotation(self) -> pd.DataFrame:
+        """What wrong labels do to the measured score: the scenarios whose labels are not the data's.
+
+        Returns:
+          Columns: scenario, measured (accuracy against the observed labels), true (against what the examples are),
+          gap (measured - true), wrong_labels (the share of labels that are wrong), n (rows).
+
+        Raises:
+          ArgumentError: for a regression.
+        """
+        return annotation_of(self)
 
     # --- where it goes wrong -----------------------------------------------------------------------------------------
 
@@ -229,31 +262,7 @@ class Results(Responses):
         self._known_scenario(scenario)
         if self.metric != "accuracy":
             raise ArgumentError("scenario", scenario, "slices are for classification")
-        slices = {
-            "label": self._examples.label.to_numpy(),
-            **{name: self._examples[name].to_numpy() for name in self.manifest["data"]["groups"]},
-        }
-        clean, scores = self._scores["clean"], self._scores[scenario]
-        rows = []
-        for group, values in slices.items():
-            values = values if values.dtype.kind in "iu" else values.astype(str)
-            for part in measure.worst_group(scores, values).groups:
-                inside = values == part.group
-                rows.append(
-                    {
-                        "group": group,
-                        "value": str(part.group),
-                        "n": part.n,
-                        "accuracy": part.accuracy,
-                        "low": part.low,
-                        "high": part.high,
-                        "clean": float(np.nanmean(clean[:, inside])),
-                        "small": part.too_small,
-                    }
-                )
-        table = pd.DataFrame(rows, columns=["group", "value", "n", "accuracy", "low", "high", "clean", "small"])
-        table["drop"] = table.clean - table.accuracy
-        return table.sort_values(["small", "accuracy"], kind="stable").reset_index(drop=True)
+        return groups_of(self, scenario)
 
     def reliability(self, scenario: str) -> measure.Reliability:
         """Confidence against accuracy, in 15 bins of equal width.
@@ -281,8 +290,23 @@ class Results(Responses):
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
-    def _drops(self, scores: list[np.ndarray]) -> measure.Estimate:
-        return measure.paired_bootstrap(self._scores["clean"] - np.stack(scores), binary=self._binary)
+    def _drops(self, scores: list[np.ndarray], names: list[str]) -> measure.Estimate:
+        """The drops to these scores, made from these scenarios; whole numbers only where none gives weights."""
+        drops, names = self._scores["clean"] - np.stack(scores), list(names)
+        weighted = np.array([name in self._weights for name in names])
+        if len(names) != len(drops):
+            weighted = np.array([weighted.any()] * len(drops))
+        if not self._binary or not weighted.any():
+            return measure.paired_bootstrap(drops, binary=self._binary)
+        if weighted.all():
+            return measure.paired_bootstrap(drops, binary=False)
+        plain, other = (measure.paired_bootstrap(drops[w], binary=b) for w, b in ((~weighted, True), (weighted, False)))
+        merged = {}
+        for field in ("mean", "low", "high", "standard_error", "p_value", "n_examples", "n_excluded"):
+            column = np.empty(len(drops), np.result_type(getattr(plain, field), getattr(other, field)))
+            column[~weighted], column[weighted] = getattr(plain, field), getattr(other, field)
+            merged[field] = column
+        return dataclasses.replace(plain, **merged)
 
     @property
     def _binary(self) -> bool:
@@ -291,7 +315,8 @@ class Results(Responses):
     def _facts(self) -> pd.DataFrame:
         if self.metric == "r2":
             return self._connection.sql(
-                "select scenario, avg(loss) as mse, avg(shift) as shift, "
+                "select scenario, sum(weight * loss) / sum(weight) filter (where loss is not null) as mse, "
+                "sum(weight * shift) / sum(weight) filter (where shift is not null) as shift, "
                 "count(*) filter (status <> 'nonfinite_input') as n, "
                 "count(*) filter (status = 'nonfinite_output') as nonfinite_outputs, "
                 "count(*) filter (status = 'nonfinite_input') as nonfinite_inputs from responses group by scenario"

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from sensijax.campaign._campaign import Campaign
-from sensijax.campaign._engine import Engine, is_out_of_memory
+from sensijax.campaign._engine import Answers, Engine, gathered, is_out_of_memory
 from sensijax.campaign._environment import environment, refuse_mixing
 from sensijax.campaign._manifest import manifest_of
 from sensijax.campaign._pictures import keep_pictures
@@ -223,15 +223,13 @@ class _Run:
             writer.close()
             self.sweep_seconds += time.perf_counter() - sweep_started
 
-    def _collect(self, writer: "_Writer", tile: Tile, chunks: Any, dispatched: float) -> None:
-        jax.block_until_ready([columns for _, columns in chunks])
+    def _collect(self, writer: "_Writer", tile: Tile, found: list[Answers], dispatched: float) -> None:
+        jax.block_until_ready([answers.columns for answers in found])
         now = time.perf_counter()
         self.latencies.append(now - max(dispatched, self.ready_at))
         self.busy += self.latencies[-1]
         self.ready_at = now
-        columns = {
-            name: np.concatenate([np.asarray(c[name])[: chunk.valid] for chunk, c in chunks]) for name in chunks[0][1]
-        }
+        columns = gathered(tile, found)
         writer.put(tile, columns)
         self.computed += tile.rows
         self.finished_tiles += 1
@@ -252,8 +250,13 @@ class _Run:
             "seed": np.array(tile.seeds, np.uint64)[seed],
             "example": examples.ids[tile.start + example],
         }
+        standing = self.campaign.standings.rows(tile)
         if examples.y.ndim == 1:
             address["label"] = examples.y[tile.start + example]
+        if examples.is_classification:
+            address["target"] = address["label"] if standing is None else standing.target
+            address["observed"] = address["label"] if standing is None else standing.observed
+        address["weight"] = np.ones(tile.rows, np.float32) if standing is None else standing.weight
         status = Coded(STATUSES, columns.pop("status"))
         stages_digest = Coded([self.campaign.settings_digest(s) for s in tile.scenarios], scenario)
         constants = {

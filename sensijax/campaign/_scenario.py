@@ -44,11 +44,12 @@ class Sweep:
         return self.target(**{self.axis: np.asarray(value, np.float32), **self.options})
 
 
-def sweep(target: Any, **settings: Any) -> Sweep:
+def sweep(target: Any, /, **settings: Any) -> Sweep:
     """The settings of a stage: a perturbation at several severities, or at several values of one of its parameters.
 
     Args:
-      target: a perturbation class, a `perturb.chain(...)`, anything with `.at(severity)`, or an attack class.
+      target: a perturbation class, a `perturb.chain(...)`, anything with `.at(severity)`, or a class of attacks,
+        drifts or annotation noises.
       **settings: exactly one sequence or array, the axis that is swept: `severity=[0, 1, 2]`, or a parameter's name
         (`std=[0.0, 0.1]`); everything else is a fixed option of every variant (`size=32`). Of an attack the axis is its
         budget (`eps=[0, 2/255, 8/255]`). An attack meets the model and what the stages before it have left; it does

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from sensijax import attack, perturb
+from sensijax import attack, drift, label, perturb
 from sensijax.campaign._campaign import ABSENT, Campaign, campaign_faults
 from sensijax.campaign._importing import ImportFault, failure, import_target
+from sensijax.campaign._kinds import attack_kinds, drift_kinds, kinds, label_kinds
 from sensijax.campaign._scenario import Sweep, options_of, statics, sweep
 from sensijax.campaign._spec_tables import DESIGNS, SpecTable, table_faults
 from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model
@@ -34,24 +35,6 @@ class Spec:
     path: pathlib.Path
     out: pathlib.Path
     micro_batch: int | None
-
-
-def kinds() -> dict[str, type]:
-    """The names that a spec's `kind` may have for perturbations, and what they stand for."""
-    word = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")  # Gamma, jpeg, iso_noise, gaussian_noise
-    return {word.sub("_", cls.__name__).lower(): cls for cls in perturb.image.ALL}
-
-
-def attack_kinds() -> dict[str, type]:
-    """The names that a spec's `kind` may have for attacks, and what they stand for.
-
-    Example:
-      >>> attack_kinds()["pgd"].__name__
-      'PGD'
-    """
-    public = vars(attack).values()
-    found = [cls for cls in public if isinstance(cls, type) and issubclass(cls, attack.Attack)]
-    return {cls.__name__.lower(): cls for cls in found if cls is not attack.Attack}
 
 
 def load_spec(path: str | pathlib.Path) -> Spec:
@@ -240,16 +223,16 @@ class _Reader:
             except ImportFault as fault:
                 self._fault(path, repr(kind), str(fault))
                 return None
-            stages = (perturb.Perturbation, attack.Attack)
+            stages = (perturb.Perturbation, attack.Attack, drift.Drift, label.LabelNoise)
             if hasattr(found, "at") or isinstance(found, type) and issubclass(found, stages):
                 return found
             self._fault(
                 path,
                 f"{kind} is of type {type(found).__name__}",
-                "a perturbation class, an attack class, or anything with .at(severity)",
+                "a class of perturbation, attack, drift or label noise, or anything with .at(severity)",
             )
             return None
-        known = kinds() | ({} if path[-1] == "chain" else attack_kinds())
+        known = kinds() | ({} if path[-1] == "chain" else attack_kinds() | drift_kinds() | label_kinds())
         if kind not in known:
             self._fault(path, repr(kind), f"{did_you_mean(kind, known)} (or module:Class for your own)")
             return None

@@ -13,6 +13,8 @@ DESIGNS = {
     "pairs": design.pairs,
     "full_factorial": design.full_factorial,
     "sample": design.sample,
+    "staged": design.staged,
+    "fractional": design.fractional,
 }
 
 
@@ -61,6 +63,18 @@ class _SampleTable(_Table):
     seed: int = 0
 
 
+class _StagedTable(_Table):
+    kind: Literal["staged"]
+    order: int | None = None
+    limit: int = 100_000
+
+
+class _FractionalTable(_Table):
+    kind: Literal["fractional"]
+    at: Any
+    resolution: int = 5
+
+
 class _StageTable(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="allow", strict=True)  # the rest is the sweep's: severity, size, ...
     name: str
@@ -69,7 +83,8 @@ class _StageTable(pydantic.BaseModel):
 
 
 _DesignTable = Annotated[
-    _IsolatedTable | _PairsTable | _FactorialTable | _SampleTable, pydantic.Field(discriminator="kind")
+    _IsolatedTable | _PairsTable | _FactorialTable | _SampleTable | _StagedTable | _FractionalTable,
+    pydantic.Field(discriminator="kind"),
 ]
 
 
@@ -94,6 +109,8 @@ _TABLES = {
     "pairs": _PairsTable,
     "full_factorial": _FactorialTable,
     "sample": _SampleTable,
+    "staged": _StagedTable,
+    "fractional": _FractionalTable,
 }
 _NEEDED = {
     "schema": "schema = 1 on the first line",

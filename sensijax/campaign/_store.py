@@ -32,6 +32,8 @@ import numpy as np
 from sensijax.core.digest import file_digest
 from sensijax.core.errors import StoreError
 
+LAYOUT = 2  # raised when the columns of a part change meaning
+
 _PART = re.compile(r"([0-9a-f]{32})-([0-9a-f]{32})\.(?:parquet|npz)")
 
 

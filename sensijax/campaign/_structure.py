@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.core import Batch, example_key, program_digest
+from sensijax.drift import Drift
 from sensijax.perturb import Perturbation
 
 if TYPE_CHECKING:
@@ -93,6 +94,22 @@ class PerturbationStructure(Structure):
         leaves = [jax.ShapeDtypeStruct((width, *shape), np.dtype(dtype)) for shape, dtype in self.leaves]
         words = jax.ShapeDtypeStruct((width, 2), jnp.uint32)
         return jax.jit(_perturb).lower(jax.tree.unflatten(self.tree, leaves), words, words, programs.inputs(width))
+
+
+class DriftStructure(PerturbationStructure):
+    """A drift that moves inputs: one program, example by example."""
+
+    def _lowered(self, programs: "Programs", width: int) -> jax.stages.Lowered:
+        leaves = [np.zeros((width, *shape), np.dtype(dtype)) for shape, dtype in self.leaves]
+        words = jax.ShapeDtypeStruct((width, 2), jnp.uint32)
+        return jax.jit(_move).lower(jax.tree.unflatten(self.tree, leaves), words, words, programs.inputs(width))
+
+
+def _move(drifts: Drift, stage_keys: jax.Array, ids: jax.Array, x: jax.Array) -> jax.Array:
+    def one(drift: Drift, stage: jax.Array, example: jax.Array, v: jax.Array) -> jax.Array:
+        return jnp.where(drift.is_identity(), v, drift.inputs(example_key(stage, example), v))
+
+    return jax.vmap(one)(drifts, stage_keys, ids, x)
 
 
 def _perturb(perturbations: Perturbation, stage_keys: jax.Array, ids: jax.Array, x: jax.Array) -> jax.Array:

@@ -5,6 +5,7 @@ drops out of a scenario, so that the same computation never runs under two names
 """
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
@@ -82,6 +83,93 @@ class FullFactorial:
 
 
 @dataclasses.dataclass(frozen=True)
+class Staged:
+    """Every stage alone, then every pair, then every three, and so on, each at every setting.
+
+    Attributes:
+      order: the largest number of stages together; all of them if None.
+      limit: the largest number of scenarios that is accepted.
+    """
+
+    order: int | None = None
+    limit: int = 100_000
+
+    def scenarios(self, stages: Mapping[str, Sweep]) -> Iterable[Scenario]:
+        if self.order is not None and (
+            isinstance(self.order, bool) or not isinstance(self.order, int) or self.order < 1
+        ):
+            raise ArgumentError("order", repr(self.order), "a number of stages, 1 or more")
+        most = len(stages) if self.order is None else min(self.order, len(stages))
+        together = [c for size in range(1, most + 1) for c in itertools.combinations(stages, size)]
+        count = sum(int(np.prod([len(stages[name].values) for name in names], dtype=object)) for names in together)
+        if count > self.limit:
+            right = "a limit that lets them all in; or a lower order, fewer settings, or the design `fractional`"
+            raise ArgumentError("limit", f"{self.limit:,} for {count:,} combinations", right)
+        for names in together:
+            for values in itertools.product(*(stages[name].values for name in names)):
+                yield Scenario(tuple(itertools.starmap(Setting, zip(names, values, strict=True))))
+
+
+@dataclasses.dataclass(frozen=True)
+class Fractional:
+    """A regular fraction of all combinations of stages, each absent or at one setting: 2^(k - p) scenarios.
+
+    Attributes:
+      at: the setting of every stage, on the scale of each; or one for each stage by name.
+      resolution: no effect of `(resolution - 1) // 2` stages or fewer is mixed up with another such: 3 keeps single
+        stages apart from each other, 5 also pairs.
+
+    Reference:
+      Box and Hunter, "The 2^(k-p) fractional factorial designs", Technometrics 3 (1961).
+    """
+
+    at: At
+    resolution: int = 5
+
+    def scenarios(self, stages: Mapping[str, Sweep]) -> Iterable[Scenario]:
+        if self.resolution not in (3, 4, 5, 6, 7):
+            raise ArgumentError("resolution", repr(self.resolution), "3, 4, 5, 6 or 7")
+        settings = _settings(self.at, stages)
+        generators = _generators(len(stages), self.resolution)
+        base = len(stages) - len(generators)
+        for number in range(1 << base):
+            bits = [number >> i & 1 for i in range(base)]
+            bits += [sum(bits[i] for i in word) % 2 for word in generators]  # no stage at all is one of them
+            yield Scenario(
+                tuple(Setting(name, value) for (name, value), bit in zip(settings.items(), bits, strict=True) if bit)
+            )
+
+
+def _generators(factors: int, resolution: int) -> list[tuple[int, ...]]:
+    """Words of basic factors, one for each further factor: the smallest fraction of at least this resolution."""
+    for base in range(1, factors):
+        words = [w for size in range(resolution - 1, base + 1) for w in itertools.combinations(range(base), size)]
+        chosen: list[tuple[int, ...]] = []
+        if _extend(chosen, words, factors - base, resolution):
+            return chosen
+    return []
+
+
+def _extend(chosen: list[tuple[int, ...]], words: list[tuple[int, ...]], missing: int, resolution: int) -> bool:
+    """Adds words until none is missing, by looking ahead; every product of generators has to be long enough."""
+    if not missing:
+        return True
+    for i, word in enumerate(words):
+        products = [
+            functools.reduce(lambda a, b: a ^ b, map(frozenset, group), frozenset(word))
+            for size in range(len(chosen) + 1)
+            for group in itertools.combinations(chosen, size)
+        ]
+        sizes = [size for size in range(len(chosen) + 1) for _ in itertools.combinations(chosen, size)]
+        if all(len(p) + size + 1 >= resolution for p, size in zip(products, sizes, strict=True)):
+            chosen.append(word)
+            if _extend(chosen, words[i + 1 :], missing - 1, resolution):
+                return True
+            chosen.pop()
+    return False
+
+
+@dataclasses.dataclass(frozen=True)
 class Sample:
     """A quasi-random sample of the severity box: scrambled Sobol' points, from 0 to each sweep's largest setting.
 
@@ -139,6 +227,40 @@ def pairs(at: At, among: Sequence[str] | None = None) -> Pairs:
 def full_factorial(limit: int = 100_000) -> FullFactorial:
     """Every combination of every setting of every stage; refused above `limit` scenarios."""
     return FullFactorial(limit)
+
+
+def staged(order: int | None = None, limit: int = 100_000) -> Staged:
+    """Isolated stages, then pairs, then all together: every combination of settings, in the order of their number.
+
+    Args:
+      order: the largest number of stages together; all of them unless given.
+      limit: the largest number of scenarios that is accepted; the product grows fast.
+
+    Example:
+      >>> from sensijax.campaign import sweep
+      >>> from sensijax.perturb import image
+      >>> stages = {"noise": sweep(image.GaussianNoise, severity=[0, 3]), "fog": sweep(image.Fog, severity=[0, 3])}
+      >>> [s.name for s in staged().scenarios(stages) if all(value for _, value in s.settings)]
+      ['noise@3', 'fog@3', 'noise@3+fog@3']
+    """
+    return Staged(order, limit)
+
+
+def fractional(at: At, resolution: int = 5) -> Fractional:
+    """A fraction of all combinations of many stages, each absent or at one setting; see `Results.contrasts`.
+
+    Args:
+      at: the setting of every stage (a severity), or one for each stage by name.
+      resolution: 3 keeps the effects of single stages apart from each other, 5 those of pairs too.
+
+    Example:
+      >>> from sensijax.campaign import sweep
+      >>> from sensijax.perturb import image
+      >>> stages = {name: sweep(image.Fog, severity=[0, 3]) for name in "abcde"}
+      >>> len(list(fractional(at=3).scenarios(stages))), len(list(fractional(at=3, resolution=3).scenarios(stages)))
+      (16, 8)
+    """
+    return Fractional(at, resolution)
 
 
 def sample(n: int, seed: int = 0) -> Sample:

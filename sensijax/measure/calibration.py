@@ -153,10 +153,16 @@ def aurc(confidence: Any, correct: Any) -> float:
     return float((expected.cumsum() / np.arange(1, len(expected) + 1)).mean())
 
 
-def bin_sums(confidence: np.ndarray, correct: np.ndarray, bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per bin: the count, the sum of confidences, the number correct. These add up over disjoint sets of rows."""
+def bin_sums(
+    confidence: np.ndarray, correct: np.ndarray, bins: int, weights: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per bin: the count, the sum of confidences, the number correct; with weights, sums of those. They add up over
+    disjoint sets of rows."""
     # k / bins is the double nearest to the edge, so a confidence written as 0.7 lies on the edge 7/10, not beside it.
     place = np.maximum(np.searchsorted(np.arange(bins + 1) / bins, confidence, side="left") - 1, 0)
+    if weights is not None:
+        columns = (weights, weights * confidence, weights * correct)
+        return tuple(np.bincount(place, column, bins) for column in columns)  # type: ignore[return-value]
     counts = np.bincount(place, minlength=bins)
     return counts, np.bincount(place, confidence, bins), np.bincount(place, correct, bins).astype(np.int64)
 

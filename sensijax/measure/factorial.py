@@ -1,7 +1,7 @@
 """Effects of stressors that were combined: what each adds, what two do together, what only all of them do."""
 
 import itertools
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ Term = tuple[str, ...]
 
 
 def effects(
-    drops: Mapping[Collection[str], Any],
+    drops: Mapping[Any, Any],
     *,
     binary: bool,
     order: int | None = None,
@@ -106,6 +106,9 @@ def _contrast(term: Term, sets: Mapping[frozenset[str], np.ndarray], binary: boo
             total -= part
         else:
             total += part
+    if dtype.kind == "f":  # what rounding has left of zero is zero, or a test would find it significant
+        largest = max((float(np.nanmax(np.abs(part), initial=0.0)) for part in parts), default=0.0)
+        total[np.abs(total) < 1e-12 * largest] = 0
     return total
 
 

@@ -1,0 +1,76 @@
+"""A scenario in slices: groups of examples, and labels that are not what they should be."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from sensijax import measure
+from sensijax.campaign._responses import linearised
+from sensijax.core.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from sensijax.campaign._results import Results
+
+
+def groups_of(results: "Results", scenario: str) -> pd.DataFrame:
+    """The table behind `Results.groups`."""
+    slices = {
+        "label": results._examples.label.to_numpy(),
+        **{name: results._examples[name].to_numpy() for name in results.manifest["data"]["groups"]},
+    }
+    clean, scores = results._scores["clean"], results._scores[scenario]
+    rows = []
+    for group, values in slices.items():
+        values = values if values.dtype.kind in "iu" else values.astype(str)
+        for part in _parts_of(results, scenario, scores, values):
+            inside = values == part.group
+            rows.append(
+                {
+                    "group": group,
+                    "value": str(part.group),
+                    "n": part.n,
+                    "accuracy": part.accuracy,
+                    "low": part.low,
+                    "high": part.high,
+                    "clean": float(np.nanmean(clean[:, inside])),
+                    "small": part.too_small,
+                }
+            )
+    table = pd.DataFrame(rows, columns=["group", "value", "n", "accuracy", "low", "high", "clean", "small"])
+    table["drop"] = table.clean - table.accuracy
+    return table.sort_values(["small", "accuracy"], kind="stable").reset_index(drop=True)
+
+
+def annotation_of(results: "Results") -> pd.DataFrame:
+    """The table behind `Results.annotation`."""
+    if results.metric != "accuracy":
+        raise ArgumentError("results", "a regression", "classification: numbers are not called otherwise")
+    names = [name for name, about in results._complete.items() if about["relabelled"]]
+    return results._connection.execute(
+        "select scenario, sum(weight * correct::int) / sum(weight) as measured, "
+        'sum(weight * (prediction = target)::int) / sum(weight) as "true", measured - "true" as gap, '
+        "sum(weight * (observed <> target)::int) / sum(weight) as wrong_labels, count(*) as n "
+        "from responses join scenario_order using (scenario) "
+        "where list_contains(?, scenario) and status <> 'nonfinite_input' group by scenario, i order by i",
+        [names],
+    ).df()
+
+
+def _parts_of(
+    results: "Results", scenario: str, scores: np.ndarray, values: np.ndarray
+) -> tuple[measure.GroupAccuracy, ...]:
+    """The accuracy of each slice, with its interval; weighted within the slice where the scenario is."""
+    if scenario not in results._weights:
+        return measure.worst_group(scores, values).groups
+    raw, weights, found = results._plain("score")[scenario], results._weights[scenario], []
+    for name in np.unique(values):
+        inside = values == name
+        if not weights[:, inside].sum():
+            continue  # the drift leaves nobody of this group
+        own = linearised(raw[:, inside], weights[:, inside])
+        mean = measure.paired_bootstrap(own[None], binary=False)
+        n = int(mean.n_examples[0])
+        low, high = (float(np.clip(bound[0], 0, 1)) for bound in (mean.low, mean.high))
+        found.append(measure.GroupAccuracy(name.item(), float(mean.mean[0]), low, high, n, too_small=n < 10))
+    return tuple(found)
