@@ -11,7 +11,7 @@ import numpy as np
 
 from sensijax.core import ArgumentError
 from sensijax.core.errors import did_you_mean
-from sensijax.perturb import ChainScale
+from sensijax.perturb import ChainScale, Perturbation
 
 STAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
 
@@ -71,7 +71,7 @@ def sweep(target: Any, /, **settings: Any) -> Sweep:
     """
     # A parameter that is an array or a tuple itself is an option, not an axis.
     whole = {
-        *getattr(target, "ranks", {}),
+        *(target.ranks if isinstance(target, type) and issubclass(target, Perturbation) else ()),
         *(name for name in statics(target) if isinstance(settings.get(name), tuple)),
     }
     axes = {name: value for name, value in settings.items() if _rank(name, value) == 1 and name not in whole}

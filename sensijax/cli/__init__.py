@@ -39,7 +39,15 @@ def parser() -> argparse.ArgumentParser:
     sub = command(
         "demo", "Run a whole campaign on embedded real data: handwritten digits, a small CNN, 20 perturbations."
     )
-    sub.add_argument("--out", default="sensijax-demo", metavar="DIR", help="the folder (default: sensijax-demo)")
+    sub.add_argument(
+        "--stress",
+        action="store_const",
+        const="stress.toml",
+        help="an adversary, drift and wrong labels: alone, in pairs and all at once",
+    )
+    sub.add_argument(
+        "--out", metavar="DIR", help="the folder (default: sensijax-demo, or sensijax-demo-stress with --stress)"
+    )
     running(sub)
 
     sub = command("gallery", "Draw every perturbation of images at every severity on one sheet.")

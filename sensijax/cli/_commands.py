@@ -58,8 +58,8 @@ def carry_out(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    folder = pathlib.Path(arguments.out)
-    text = importlib.resources.files("sensijax.demo").joinpath("campaign.toml").read_text()
+    folder = pathlib.Path(arguments.out or ("sensijax-demo-stress" if arguments.stress else "sensijax-demo"))
+    text = importlib.resources.files("sensijax.demo").joinpath(arguments.stress or "campaign.toml").read_text()
     _make(folder)
     spec = folder / "spec.toml"
     if not spec.exists() or spec.read_text() != text:
