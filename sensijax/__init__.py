@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sensijax.campaign import load_spec as load_spec
     from sensijax.campaign import make_plan as make_plan
     from sensijax.campaign import perturbed_inputs as perturbed_inputs
+    from sensijax.campaign import propagation as propagation
     from sensijax.campaign import recompute as recompute
     from sensijax.campaign import run as run
     from sensijax.campaign import sweep as sweep
@@ -57,6 +58,7 @@ _HOME = {
         "load_spec",
         "make_plan",
         "perturbed_inputs",
+        "propagation",
         "recompute",
         "run",
         "sweep",

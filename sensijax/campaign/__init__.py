@@ -19,6 +19,7 @@ from sensijax.campaign._kinds import label_kinds as label_kinds
 from sensijax.campaign._pictures import read_picture as read_picture
 from sensijax.campaign._plan import Plan as Plan
 from sensijax.campaign._plan import make_plan as make_plan
+from sensijax.campaign._propagation import propagation as propagation
 from sensijax.campaign._response import CampaignResponse as CampaignResponse
 from sensijax.campaign._response import campaign_response as campaign_response
 from sensijax.campaign._responses import Completeness as Completeness

@@ -146,7 +146,7 @@ def contrasts_of(results: "Results", order: int, response: str, at: Any) -> meas
 def _levels(results: "Results", stages: Sequence[str], at: Any) -> dict[str, float]:
     """The one setting of each stage that counts as on."""
     if at is not None:
-        given = dict(at) if isinstance(at, Mapping) else dict.fromkeys(stages, at)
+        given: dict[str, Any] = dict(at) if isinstance(at, Mapping) else dict.fromkeys(stages, at)
         for stage in given:
             if stage not in stages:
                 raise ArgumentError("at", f"a setting for {stage!r}, which is no stage", did_you_mean(stage, stages))

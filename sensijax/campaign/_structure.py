@@ -97,12 +97,26 @@ class PerturbationStructure(Structure):
 
 
 class DriftStructure(PerturbationStructure):
-    """A drift that moves inputs: one program, example by example."""
+    """A drift that moves inputs: one program, example by example.
+
+    The program takes the drift's leaves, and makes the drift inside: a class that checks its parameters meets no
+    placeholders.
+    """
+
+    def prepare(self, programs: "Programs", width: int, model: OnDevice) -> Callable[[], StageProgram]:
+        compiled = super().prepare(programs, width, model)
+
+        def with_leaves() -> StageProgram:
+            program = compiled()
+            return lambda settings, *rows: program(jax.tree.leaves(settings), *rows)
+
+        return with_leaves
 
     def _lowered(self, programs: "Programs", width: int) -> jax.stages.Lowered:
-        leaves = [np.zeros((width, *shape), np.dtype(dtype)) for shape, dtype in self.leaves]
+        leaves = [jax.ShapeDtypeStruct((width, *shape), np.dtype(dtype)) for shape, dtype in self.leaves]
         words = jax.ShapeDtypeStruct((width, 2), jnp.uint32)
-        return jax.jit(_move).lower(jax.tree.unflatten(self.tree, leaves), words, words, programs.inputs(width))
+        move = jax.jit(lambda leaves, *rows: _move(jax.tree.unflatten(self.tree, leaves), *rows))
+        return move.lower(leaves, words, words, programs.inputs(width))
 
 
 def _move(drifts: Drift, stage_keys: jax.Array, ids: jax.Array, x: jax.Array) -> jax.Array:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import matplotlib
+import matplotlib.colors
 import numpy as np
 import pandas as pd
 from markupsafe import Markup

@@ -1,6 +1,4 @@
-"""Run by test_kill.py in a process of its own, to be killed: python _killed.py FOLDER LOG."""
-
-import sys
+"""Run by test_kill.py in a process of its own, to be killed."""
 
 import jax
 import numpy as np
@@ -9,6 +7,7 @@ import sensijax as sj
 from sensijax.perturb import image
 
 SIDE, EXAMPLES = 16, 256
+SEVERITIES = np.linspace(0, 5, 51)
 
 
 def campaign() -> sj.Campaign:
@@ -27,17 +26,17 @@ def campaign() -> sj.Campaign:
 
     model = sj.Model(apply, weights, name="random")
     stages = {
-        "noise": sj.sweep(image.GaussianNoise, severity=np.linspace(0, 5, 101)),
-        "blur": sj.sweep(image.GaussianBlur, severity=np.linspace(0, 5, 101)),
-        "impulse": sj.sweep(image.ImpulseNoise, severity=np.linspace(0, 5, 101)),
+        "noise": sj.sweep(image.GaussianNoise, severity=SEVERITIES),
+        "blur": sj.sweep(image.GaussianBlur, severity=SEVERITIES),
+        "impulse": sj.sweep(image.ImpulseNoise, severity=SEVERITIES),
     }
     return sj.Campaign(
         model, sj.Dataset(x, rng.integers(0, 4, EXAMPLES)), stages, design=sj.design.pairs(at=3), seeds=4, name="killed"
     )
 
 
-if __name__ == "__main__":
-    folder, log = sys.argv[1:]
-    sj.enable_compile_cache(f"{log}.xla")
+def run(folder, log, programs):
+    """Runs the campaign into a folder; every line of the log is a phase and the rows computed so far."""
+    sj.enable_compile_cache(programs)
     with open(log, "a", buffering=1) as lines:
         sj.run(campaign(), folder, progress=lambda p: lines.write(f"{p.phase} {p.computed}\n"))

@@ -1,10 +1,9 @@
 """kill -9 at random moments: what was finished stays, the end result is the same, next to nothing is computed twice."""
 
-import os
+import dataclasses
+import importlib.util
+import multiprocessing
 import pathlib
-import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -14,14 +13,48 @@ import pytest
 import sensijax as sj
 from sensijax.campaign import verify
 
-SCRIPT = pathlib.Path(__file__).with_name("_killed.py")
 KILLS = 20
 
 
-def start(folder, log, cache):
-    return subprocess.Popen(
-        [sys.executable, str(SCRIPT), str(folder), str(log)], env={**os.environ, "XDG_CACHE_HOME": str(cache)}
-    )
+def killed(folder, log, programs):
+    """The whole life of a process that is to be killed; it sees no JAX of the tests, for it was not forked from them."""
+    spec = importlib.util.spec_from_file_location("_killed", pathlib.Path(__file__).with_name("_killed.py"))
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.run(folder, log, programs)
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """Starts runs as processes of their own, which share their compiled programs: kills strike runs, not a compiler."""
+
+    home: pathlib.Path
+
+    def start(self, folder, log):
+        # Forked from a server that has imported what takes long, and has done nothing else.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["sensijax.campaign", "sensijax.perturb.image"])
+        process = context.Process(target=killed, args=(folder, log, self.home / "xla"), daemon=True)
+        process.start()
+        return process
+
+    def finish(self, folder, log):
+        process = self.start(folder, log)
+        process.join(300)
+        assert process.exitcode == 0
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return Runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def expected(runs):
+    """What a run that nobody kills finds."""
+    runs.finish(runs.home / "whole", runs.home / "whole.log")
+    return sj.Results.open(runs.home / "whole")
 
 
 def parts(folder):
@@ -39,32 +72,26 @@ def tile_rows(results):
 
 
 @pytest.mark.slow
-def test_twenty_kills(tmp_path, record_testsuite_property):
+def test_twenty_kills(runs, expected, tmp_path, record_testsuite_property):
     rng = np.random.default_rng(7)
-    cache, whole, killed = tmp_path / "cache", tmp_path / "whole", tmp_path / "killed"
-    assert start(whole, tmp_path / "whole.log", cache).wait(timeout=300) == 0
-    expected = sj.Results.open(whole)
+    killed, log = tmp_path / "killed", tmp_path / "killed.log"
     total = expected.completeness.tiles_total
-    compiled = tmp_path / "killed.log.xla"
-    compiled.symlink_to(
-        tmp_path / "whole.log.xla"
-    )  # the compile cache is shared: kills strike the sweep, not the compiler
 
     acknowledged: dict[str, int] = {}
     for k in range(KILLS):
-        process = start(killed, tmp_path / "killed.log", cache)
+        process = runs.start(killed, log)
         before, goal = (
             len(acknowledged),
             len(acknowledged) + int(rng.integers(0, 2 * (total - len(acknowledged)) // (KILLS - k + 4) + 1)),
         )
-        while len(parts(killed)) < goal and process.poll() is None:
+        while len(parts(killed)) < goal and process.is_alive():
             time.sleep(0.002)
         if goal == before:  # anywhere at all: while planning, compiling, or at the first tile
-            time.sleep(rng.uniform(0.5, 4.0))
+            time.sleep(rng.uniform(0.1, 2.0))
         else:
             time.sleep(rng.uniform(0, 0.05))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+        process.join()
         now = parts(killed)
         assert {name: now.get(name) for name in acknowledged} == acknowledged, (
             "a finished tile was lost or written again"
@@ -73,7 +100,7 @@ def test_twenty_kills(tmp_path, record_testsuite_property):
         if now:
             assert not verify(killed).faults
     assert 0 < len(acknowledged) < total, "the kills struck in mid-run"
-    assert start(killed, tmp_path / "killed.log", cache).wait(timeout=300) == 0
+    runs.finish(killed, log)
 
     results = sj.Results.open(killed)
     assert results.completeness.complete and not results.completeness.conflicts
@@ -81,9 +108,9 @@ def test_twenty_kills(tmp_path, record_testsuite_property):
     pd.testing.assert_frame_equal(results.frame(), expected.frame())
 
     # Every process logs the rows it has computed; what never became a part was computed in vain.
-    processes = (tmp_path / "killed.log").read_text().split("planning 0\n")[1:]
+    processes = log.read_text().split("planning 0\n")[1:]
     assert len(processes) <= KILLS + 1  # a kill may strike before the first line
-    computed = [max(int(line.split()[1]) for line in log.splitlines()) if log else 0 for log in processes]
+    computed = [max((int(line.split()[1]) for line in lines.splitlines()), default=0) for lines in processes]
     rows = results.completeness.rows
     assert sum(computed) - rows <= KILLS * max(tile_rows(results).values()), "a kill cost more than one finished tile"
     assert (sum(computed) - rows) / KILLS < 0.02 * rows
@@ -91,13 +118,16 @@ def test_twenty_kills(tmp_path, record_testsuite_property):
 
 
 @pytest.mark.slow
-def test_two_runs_on_one_folder_at_once(tmp_path):
-    folder, cache = tmp_path / "run", tmp_path / "cache"
-    processes = [start(folder, tmp_path / f"{k}.log", cache) for k in range(2)]
-    assert [p.wait(timeout=400) for p in processes] == [0, 0]
+def test_two_runs_on_one_folder_at_once(runs, expected, tmp_path):
+    folder = tmp_path / "run"
+    processes = [runs.start(folder, tmp_path / f"{k}.log") for k in range(2)]
+    for process in processes:
+        process.join(400)
+    assert [process.exitcode for process in processes] == [0, 0]
     results = sj.Results.open(folder)
     assert results.completeness.complete and not results.completeness.conflicts
     frame = results.frame()
     assert not frame.duplicated(["scenario", "seed", "example"]).any()
     assert len(frame) == results.completeness.rows_total
+    pd.testing.assert_frame_equal(frame, expected.frame())
     assert not verify(folder).faults

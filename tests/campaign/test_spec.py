@@ -461,7 +461,7 @@ BY_THEMSELVES = {
         '"model:NUMBER"',
         10,
         "stage.noise.kind",
-        "model:NUMBER is of type int; a perturbation class",
+        "model:NUMBER is of type int; a class of perturbation",
     ),
     "own kind fails": (
         '"gaussian_noise"',
@@ -556,8 +556,8 @@ BY_THEMSELVES = {
         f"design {form}": ("[[stage]]", f"[design]\n{form}\n[[stage]]", line, path, words)
         for form, line, path, words in (
             ('kind = "pair"', 9, "design.kind", "'pair'; did you mean 'pairs'?"),
-            ("at = 3", 8, "design.kind", "missing; known: full_factorial, isolated, pairs, sample"),
-            ("kind = 3", 9, "design.kind", "'3'; known: full_factorial"),
+            ("at = 3", 8, "design.kind", "missing; known: fractional, full_factorial, isolated, pairs, sample, staged"),
+            ("kind = 3", 9, "design.kind", "'3'; known: fractional, full_factorial"),
             ('kind = "pairs"', 8, "design.at", "missing; the setting of both members of a pair"),
             ('kind = "pairs"\nat = 9', 10, "design.at", "9 for noise; a severity lies in [0, 5]"),
             ('kind = "pairs"\nat = nan', 10, "design.at", "nan for noise; a severity lies in [0, 5]"),

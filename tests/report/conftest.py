@@ -24,6 +24,11 @@ def digits(n, **fields):
     return Dataset(x, fields.pop("y", y), **fields), jnp.asarray(w)
 
 
+@pytest.fixture(scope="session")
+def make_digits():
+    return digits
+
+
 def stages():
     return {
         "noise": sweep(image.GaussianNoise, severity=[0, 1, 3], size=224),
