@@ -113,7 +113,7 @@ class DirichletPrior(Drift):
 
     def __post_init__(self):
         check_numbers("strength", self.strength, 0, 1)
-        check_numbers("concentration", self.concentration, np.finfo(np.float32).tiny)
+        check_numbers("concentration", self.concentration, float(np.finfo(np.float32).tiny))
 
     def fit(self, data: Dataset) -> Self:
         counts = classes_of(data, _WHY)
