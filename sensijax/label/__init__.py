@@ -15,9 +15,11 @@ from sensijax.label.aggregation import majority as majority
 from sensijax.label.aggregation import one_coin as one_coin
 from sensijax.label.class_conditional import ClassConditional as ClassConditional
 from sensijax.label.crowd import Crowd as Crowd
+from sensijax.label.crowd_majority import CrowdMajority as CrowdMajority
 from sensijax.label.feature_margin import FeatureMargin as FeatureMargin
 from sensijax.label.feature_margin import difficulty as difficulty
 from sensijax.label.instance_dependent import InstanceDependent as InstanceDependent
+from sensijax.label.one_annotator import OneAnnotator as OneAnnotator
 from sensijax.label.ordinal import Ordinal as Ordinal
 from sensijax.label.pair_flip import PairFlip as PairFlip
 from sensijax.label.part_dependent import PartDependent as PartDependent

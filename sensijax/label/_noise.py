@@ -63,11 +63,13 @@ class LabelNoise:
       deterministic: True if no label depends on the key; such a scenario is computed for one seed only.
       looks: whether the noise depends on the examples, and not on their labels alone.
       drawn: whether the distributions themselves are drawn: they, and `transition`, depend on the key.
+      varies: whether examples of one class have different distributions though nobody looks at them.
     """
 
     deterministic: ClassVar[bool] = False
     looks: ClassVar[bool] = False
     drawn: ClassVar[bool] = False
+    varies: ClassVar[bool] = False
 
     classes: int = static(default=0, kw_only=True)
 
@@ -140,8 +142,8 @@ class LabelNoise:
 
         Args:
           key: the key that the noise is called with; needed where the distributions are drawn (`drawn`).
-          y: true labels, as in a call; needed where the noise looks at the examples (`looks`). The matrix is then the
-            mean over the examples of each class.
+          y: true labels, as in a call; needed where examples of one class differ (`looks`, `varies`). The matrix is
+            then the mean over the examples of each class.
           x: the examples, likewise.
           ids: their ids, likewise.
 
@@ -158,7 +160,7 @@ class LabelNoise:
         """
         if self.drawn and key is None:
             raise ArgumentError("key", None, f"the key of the call: what {type(self).__name__} does is drawn from it")
-        if not self.looks:
+        if not (self.looks or self.varies):
             y, x, ids = np.arange(max(self.classes, 1)), None, None
         elif y is None:
             raise ArgumentError("y", None, f"true labels: {type(self).__name__} is known as a mean over examples alone")
@@ -188,7 +190,9 @@ class LabelNoise:
           ArgumentError: if the labels are no classes, lengths differ, or the noise needs examples and has none.
         """
         y, x, ids = self._door(y, x, ids)
-        return LabelResult(*_observe(self, key, y, x, ids), condition=self.condition)
+        p = _distributions(self, key, y, x, ids)
+        labels, wrong = _draw(p, _places(key, ids), y)
+        return LabelResult(labels, jnp.asarray(y), wrong, *_provenance(self, key, ids), condition=self.condition)
 
     def _door(self, y: Any, x: Any, ids: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
         """Checked: labels int32 `[N]`, examples float32 `[N, D]` if the noise looks, ids as words `[N, 2]`."""
@@ -222,16 +226,24 @@ def _shown(value: Any) -> str:
 
 
 @jax.jit
-def _observe(noise: LabelNoise, key: Array, y: Array, x: Array | None, ids: Array) -> tuple[Array, ...]:
-    p = noise.distributions(key, y, x, ids)
-    u = jax.vmap(lambda k: jax.random.uniform(k, (), jnp.float32))(keys_of(key, ids))
-    wrong = 1 - jnp.take_along_axis(p, y[:, None], axis=1)[:, 0]
-    return draw_labels(u, p, y), y, wrong, *noise.provenance(key, ids)
+def _distributions(noise: LabelNoise, key: Array, y: Array, x: Array | None, ids: Array) -> Array:
+    return noise.distributions(key, y, x, ids)
 
 
 @jax.jit
-def _distributions(noise: LabelNoise, key: Array, y: Array, x: Array | None, ids: Array) -> Array:
-    return noise.distributions(key, y, x, ids)
+def _provenance(noise: LabelNoise, key: Array, ids: Array) -> tuple[Array, Array]:
+    return noise.provenance(key, ids)
+
+
+# The draw is a program of its own, which all noises share: most of what compiling one of them costs is in it.
+@jax.jit
+def _places(key: Array, ids: Array) -> Array:
+    return jax.vmap(lambda own: jax.random.uniform(own, (), jnp.float32))(keys_of(key, ids))
+
+
+@jax.jit
+def _draw(p: Array, u: Array, y: Array) -> tuple[Array, Array]:
+    return draw_labels(u, p, y), 1 - jnp.take_along_axis(p, y[:, None], axis=1)[:, 0]
 
 
 def draw_labels(u: Array, p: Array, y: Array) -> Array:

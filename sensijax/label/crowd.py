@@ -195,13 +195,18 @@ class Crowd:
         return f"Crowd({', '.join(parts)})"
 
 
-def draws(key: Array, ids: Array, annotator: Array, purpose: int) -> Array:
-    """One uniform number for each item: float32 `[N]`, a function of (key, id, annotator, purpose)."""
+def draws(own: Array, annotator: Array, purposes: tuple[int, ...]) -> Array:
+    """One uniform number for each purpose and item: float32 `[P, N]`, a function of (key, id, annotator, purpose).
 
-    def one(own: Array) -> Array:
-        return jax.random.uniform(jax.random.fold_in(jax.random.fold_in(own, annotator + 1), purpose), (), jnp.float32)
-
-    return jax.vmap(one)(keys_of(key, ids))
+    Args:
+      own: typed keys `[N]`, the items', from `keys_of`.
+      annotator: uint32 scalar.
+      purposes: P numbers.
+    """
+    theirs = jax.vmap(jax.random.fold_in, in_axes=(0, None))(own, annotator + 1)
+    for_purpose = jax.vmap(jax.vmap(jax.random.fold_in, in_axes=(0, None)), in_axes=(None, 0))
+    keys = for_purpose(theirs, jnp.asarray(purposes, jnp.uint32))
+    return jax.vmap(jax.vmap(lambda k: jax.random.uniform(k, (), jnp.float32)))(keys)
 
 
 def order_within(chosen: Array, place: Array) -> Array:
@@ -219,23 +224,24 @@ def order_within(chosen: Array, place: Array) -> Array:
 
 @jax.jit
 def _vote(crowd: Crowd, key: Array, y: Array, difficulty: Array, ids: Array) -> tuple[Array, Array, Array]:
-    annotators = jnp.arange(crowd.annotators, dtype=jnp.uint32)
+    annotators, own = jnp.arange(crowd.annotators, dtype=jnp.uint32), keys_of(key, ids)
     abstain = jnp.broadcast_to(jnp.asarray(crowd.abstain, jnp.float32), annotators.shape)
     fatigue = jnp.broadcast_to(jnp.asarray(crowd.fatigue, jnp.float32), annotators.shape)
     if crowd.per_item is None or crowd.per_item == crowd.annotators:
         assigned = jnp.ones((crowd.annotators, len(y)), bool)
     else:
-        place = jax.lax.map(lambda a: draws(key, ids, a, _ASSIGNED), annotators)
+        place = jax.lax.map(lambda a: draws(own, a, (_ASSIGNED,))[0], annotators)
         assigned = jnp.argsort(jnp.argsort(place, axis=0), axis=0) < crowd.per_item
 
     def one(row: tuple[Array, ...]) -> tuple[Array, Array, Array]:
         """One annotator's work: memory does not grow with A K."""
         a, C, skips, tires, assigned = row
-        voted = assigned & (draws(key, ids, a, _ABSTAINS) >= skips)
-        n = order_within(voted, draws(key, ids, a, _ORDER))
+        stays, order, place = draws(own, a, (_ABSTAINS, _ORDER, _VOTE))
+        voted = assigned & (stays >= skips)
+        n = order_within(voted, order)
         skill = ((1 - difficulty) * jnp.exp(-tires * n.astype(jnp.float32)))[:, None]
         p = skill * C[y] + (1 - skill) * C.mean(axis=0)[None]
-        said = draw_labels(draws(key, ids, a, _VOTE), p, y)
+        said = draw_labels(place, p, y)
         right = jnp.take_along_axis(p, y[:, None], axis=1)[:, 0]
         return jnp.where(voted, said, -1), jnp.where(voted, n, -1), right
 

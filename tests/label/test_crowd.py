@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import binom
 
 from sensijax.core import ArgumentError
-from sensijax.label import Crowd, annotators
+from sensijax.label import Crowd, CrowdMajority, annotators
 
 N, K = 3000, 3
 KEY = jax.random.key(5)
@@ -17,7 +17,7 @@ CONFUSION = np.stack([annotators.reliable(0.8, K), annotators.spammer(K, 2), ann
 
 @pytest.fixture(scope="module")
 def votes():
-    return Crowd(CONFUSION, abstain=[0.0, 0.3, 0.1])(KEY, Y, ids=IDS)
+    return Crowd(CONFUSION, abstain=[0.0, 0.3, 0.1], fatigue=[0.0] * 3)(KEY, Y, ids=IDS)
 
 
 def test_votes_follow_the_confusion_matrices_and_abstentions(votes):
@@ -44,23 +44,39 @@ def test_everyone_works_through_the_own_items_in_an_order_of_the_own(votes):
 
 
 def test_votes_depend_on_the_id_and_the_annotator_alone(votes):
+    """A subset among other items, and an annotator who takes a spammer's place: the others vote as they did."""
     part = np.random.default_rng(0).permutation(N)[:500]
-    alone = Crowd(CONFUSION, abstain=[0.0, 0.3, 0.1])(KEY, Y[part], ids=IDS[part])
-    np.testing.assert_array_equal(alone.votes, np.asarray(votes.votes)[part])
-    joined = Crowd(CONFUSION[[0, 1, 2, 0]], abstain=[0.0, 0.3, 0.1, 0.0])(KEY, Y, ids=IDS)
-    np.testing.assert_array_equal(np.asarray(joined.votes)[:, :3], votes.votes)
-    assert (np.asarray(joined.votes)[:, 3] != np.asarray(votes.votes)[:, 0]).any()  # as good, not the same person
+    ids = np.concatenate([IDS[part], 5 * N + np.arange(N - 500)])
+    crowd = Crowd(CONFUSION, abstain=[0.0, 0.3, 0.1], fatigue=[0.0] * 3)
+    mixed = crowd(KEY, np.concatenate([Y[part], Y[500:]]), ids=ids)
+    np.testing.assert_array_equal(mixed.votes[:500], np.asarray(votes.votes)[part])
+    other = Crowd(CONFUSION[[0, 0, 2]], abstain=[0.0, 0.0, 0.1], fatigue=[0.0] * 3)(KEY, Y, ids=IDS)
+    np.testing.assert_array_equal(np.asarray(other.votes)[:, [0, 2]], np.asarray(votes.votes)[:, [0, 2]])
+    assert (np.asarray(other.votes)[:, 1] != np.asarray(votes.votes)[:, 0]).any()  # as good, not the same person
+
+
+def test_the_majority_of_a_crowd_is_symmetric_noise_at_the_exact_rate():
+    """Votes of three annotators against `CrowdMajority`: 5 binomial standard errors, of both wrong classes too."""
+    for error in (0.2, 0.5):
+        crowd = Crowd.of_accuracy([1 - error] * 3, K, abstain=[0.0, 0.0, 0.0], fatigue=[0.0, 0.0, 0.0])
+        said = np.asarray(crowd(KEY, Y, ids=IDS).votes)
+        counts = (said[:, :, None] == np.arange(K)).sum(axis=1)
+        noise = np.random.default_rng(0).uniform(0, 0.5, counts.shape)  # breaks ties at random
+        turned = ((counts + noise).argmax(axis=1) - Y) % K
+        rate = float(CrowdMajority(error=error, voters=3, classes=K).effective_rate())
+        for k in (1, 2):
+            assert abs((turned == k).mean() - rate / 2) < 5 * np.sqrt(rate / 2 * (1 - rate / 2) / N)
 
 
 def test_difficulty_and_fatigue_take_skill_away_but_not_from_a_spammer():
     hard = np.where(np.arange(N) < N // 2, 0.0, 1.0)
-    crowd = Crowd(CONFUSION, fatigue=[0.001, 0.001, 0.0])
+    crowd = Crowd(CONFUSION, abstain=[0.0] * 3, fatigue=[0.001, 0.001, 0.0])
     tired = crowd(KEY, Y, hard, ids=IDS)
     accuracy, when = np.asarray(tired.accuracy, np.float64), np.asarray(tired.when)
     skill = np.where(hard > 0, 0, np.exp(-0.001 * when[:, 0]))
     np.testing.assert_allclose(accuracy[:, 0], 0.8 * skill + (1 - skill) / K, atol=1e-5)
     np.testing.assert_allclose(accuracy[:, 1], Y == 2, atol=1e-6)
-    fresh = Crowd(CONFUSION)(KEY, Y, ids=IDS)
+    fresh = Crowd(CONFUSION, abstain=[0.0] * 3, fatigue=[0.0] * 3)(KEY, Y, ids=IDS)
     right = np.asarray(fresh.votes)[:, 0] == Y
     assert (right | (np.asarray(tired.votes)[:, 0] != Y)).all()  # common draws: skill lost makes no vote right
     assert (np.asarray(tired.votes)[:, 0] != Y).sum() > (~right).sum()
@@ -83,7 +99,7 @@ def test_mixtures_say_who_is_what():
     assert (np.argmax(C[4], axis=1) == (np.arange(K) + 1) % K).all()
     more = Crowd.mixture(KEY, K, careful=3, adversaries=1, accuracy=(0.7, 0.9))
     np.testing.assert_array_equal(np.asarray(more.confusion)[[0, 1, 3]], C[[0, 1, 4]])
-    nobody = Crowd.of_accuracy([0.9], K, abstain=1.0)(KEY, Y, ids=IDS)
+    nobody = Crowd.of_accuracy([0.9] * 3, K, abstain=[1.0] * 3, fatigue=[0.0] * 3)(KEY, Y, ids=IDS)
     assert len(nobody.silent) == N and np.isnan(nobody.right).all()
 
 

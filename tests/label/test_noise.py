@@ -1,5 +1,7 @@
 """Annotation noise: rates in their bands, nested errors, draws that depend on the id alone, true matrices."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from scipy.stats import binom, truncnorm
 
 from sensijax import label
 from sensijax.core import ArgumentError, Dataset
+from sensijax.label.crowd_majority import win_shares
 from sensijax.label.part_dependent import truncated_mean, truncated_quantile
 
 N, K, D = 4000, 4, 6
@@ -23,8 +26,14 @@ NOISES = {
     "PartDependent": lambda rate: label.PartDependent(rate=rate),
     "InstanceDependent": lambda rate: label.InstanceDependent(rate=rate),
     "FeatureMargin": lambda rate: label.FeatureMargin(rate=rate),
+    "OneAnnotator": lambda rate: label.OneAnnotator(rate=rate, annotators=4),
+    "CrowdMajority": lambda rate: label.CrowdMajority(error=rate, voters=3),
 }
-EXACT = set(NOISES) - {"Transition", "PartDependent"}  # whose rate is the mean probability of a wrong label
+EXACT = set(NOISES) - {
+    "Transition",
+    "PartDependent",
+    "CrowdMajority",
+}  # whose rate is the mean probability of a wrong label
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +79,8 @@ def test_transition_is_what_is_observed(data, observed, name):
 
 @pytest.mark.parametrize("name", sorted(EXACT))
 def test_the_mean_probability_of_a_wrong_label_is_the_rate(observed, name):
-    drawn = 5 * 0.3 / np.sqrt(N) if name == "InstanceDependent" else 1e-5  # its flip rates are drawn: 5 sigma
+    # Flip rates, and who labels what, are drawn: 5 sigma.
+    drawn = 5 * 0.5 / np.sqrt(N) if name in ("InstanceDependent", "OneAnnotator") else 1e-5
     for rate in RATES:
         mean = float(np.asarray(observed[name, rate][1].probability, np.float64).mean())
         assert abs(mean - rate) < drawn
@@ -78,11 +88,40 @@ def test_the_mean_probability_of_a_wrong_label_is_the_rate(observed, name):
 
 @pytest.mark.parametrize("name", NOISES)
 def test_a_label_depends_on_its_id_alone(data, observed, name):
+    """A quarter of the examples, in another order, among others that were not there: nothing changes for them."""
     noise, whole = observed[name, 0.45]
-    part = np.random.default_rng(0).permutation(N)[:1000]
-    alone = noise(KEY, data.y[part], data.x[part], ids=data.ids[part])
-    np.testing.assert_array_equal(alone.labels, np.asarray(whole.labels)[part])
-    np.testing.assert_array_equal(alone.probability, np.asarray(whole.probability)[part])
+    part = np.random.default_rng(0).permutation(N)[: N // 4]
+    others = np.resize(part, N - len(part))
+    y = np.concatenate([data.y[part], (data.y[others] + 1) % K])
+    x = np.concatenate([data.x[part], data.x[others][:, ::-1]])
+    mixed = noise(KEY, y, x, ids=np.concatenate([data.ids[part], 10 * N + np.arange(len(others))]))
+    for had, has in zip(columns(whole), columns(mixed), strict=True):
+        np.testing.assert_array_equal(has[: len(part)], had[part])
+
+
+def columns(result):
+    return np.asarray(result.labels), np.asarray(result.probability), np.asarray(result.annotator)
+
+
+@pytest.mark.parametrize("name", ["PartDependent", "FeatureMargin"])  # what these look at is summed over features
+def test_no_sum_depends_on_how_many_examples_there_are(data, observed, name):
+    noise, whole = observed[name, 0.45]
+    few = noise(KEY, data.y[7:50], data.x[7:50], ids=data.ids[7:50])
+    for had, has in zip(columns(whole), columns(few), strict=True):
+        np.testing.assert_array_equal(has, had[7:50])
+
+
+@pytest.mark.parametrize("name", NOISES)
+def test_noises_are_pytrees_that_stack(data, observed, name):
+    """One program for a stack of fitted noises gives what each gives alone."""
+    fitted = [observed[name, rate] for rate in (0.05, 0.45)]
+    stack = jax.tree.map(lambda *leaves: jnp.stack([jnp.asarray(leaf) for leaf in leaves]), *(n for n, _ in fitted))
+    ids = np.stack([data.ids >> 32, data.ids & (2**32 - 1)], axis=1).astype(np.uint32)
+    x = data.x.reshape(N, D)
+    p = jax.jit(jax.vmap(lambda noise: noise.distributions(KEY, jnp.asarray(data.y), x, ids)))(stack)
+    for (_, result), alone in zip(fitted, np.asarray(p), strict=True):
+        np.testing.assert_allclose(1 - alone[np.arange(N), data.y], result.probability, atol=2e-6)
+        np.testing.assert_allclose(alone.sum(axis=1), 1, atol=1e-5)
 
 
 def test_part_dependent_has_the_published_distribution(data, observed):
@@ -133,6 +172,62 @@ def test_feature_margin_mistakes_the_hardest_for_the_nearest(data, observed):
     np.testing.assert_array_equal(np.asarray(result.labels)[wrong], d.argmin(axis=1)[wrong])
 
 
+def test_one_annotator_for_each_item(data, observed):
+    """Shares of the items and errors of each annotator in their binomial bands, 99.9 % family-wise."""
+    noise, result = observed["OneAnnotator", 0.45]
+    who, when, wrong = (np.asarray(a) for a in (result.annotator, result.when, result.wrong))
+    rates, tail = np.asarray(noise.error_rates(KEY), np.float64), 0.001 / 16
+    assert abs(rates.mean() - 0.45) < 1e-6 and rates.std() > 0.1
+    for a in range(4):
+        mine = who == a
+        for seen, n, p in ((mine.sum(), N, 0.25), (wrong[mine].sum(), mine.sum(), rates[a])):
+            low, high = binom.ppf([tail, 1 - tail], n, p)
+            assert low <= seen <= high
+        np.testing.assert_array_equal(np.sort(when[mine]), np.arange(mine.sum()))
+        assert abs(np.corrcoef(when[mine], np.flatnonzero(mine))[0, 1]) < 5 / np.sqrt(mine.sum())
+        np.testing.assert_allclose(np.asarray(result.probability)[mine], rates[a], atol=1e-6)
+    back = noise(KEY, data.y[::-1], data.x[::-1], ids=data.ids[::-1])  # the same job, handed over in another order
+    np.testing.assert_array_equal(np.asarray(back.when)[::-1], when)
+    np.testing.assert_array_equal(observed["OneAnnotator", 0.05][1].annotator, who)
+
+
+@pytest.mark.parametrize(("voters", "classes"), [(1, 3), (2, 2), (3, 4), (4, 3), (5, 2), (6, 3)])
+def test_majority_of_a_crowd_by_counting_all_votes(voters, classes):
+    errors = np.float32([0, 0.01, 0.3, 0.6, 1])
+    expected = np.zeros(len(errors))
+    for votes in itertools.product(range(classes), repeat=voters):
+        counts = np.bincount(votes, minlength=classes)
+        right = counts[0]
+        p = (1.0 - errors) ** right * (errors / (classes - 1.0)) ** (voters - right)
+        wins = (counts[0] == counts.max()) / (counts == counts.max()).sum()
+        expected += p * (1 - wins)
+    found = label.CrowdMajority(error=errors, voters=voters, classes=classes).effective_rate()
+    np.testing.assert_allclose(found, expected, rtol=2e-6)
+    assert found[0] == 0 and found[-1] == 1
+
+
+def test_majority_of_two_classes_needs_an_odd_number_and_a_good_half():
+    shares = win_shares(500, 1000)
+    assert np.isfinite(shares).all() and (np.diff(shares) >= -1e-12).all()
+    rate = {
+        m: label.CrowdMajority(error=np.float32([0.3, 0.5]), voters=m, classes=2).effective_rate() for m in (4, 5, 6)
+    }
+    np.testing.assert_allclose(rate[6], rate[5], rtol=1e-6)
+    np.testing.assert_allclose(rate[5], [binom.cdf(2, 5, 0.7), 0.5], rtol=1e-6)
+    assert rate[5][0] < rate[4][0]
+
+
+def test_relabel_says_who_wrote_each_label(data, observed):
+    _, result = observed["OneAnnotator", 0.45]
+    noisy = label.relabel(data, result)
+    np.testing.assert_array_equal(noisy.groups["annotator"], result.annotator)
+    rates = [
+        np.mean(noisy.y[noisy.groups["annotator"] == a] != data.y[noisy.groups["annotator"] == a]) for a in range(4)
+    ]
+    assert np.ptp(rates) > 0.2
+    assert "annotator" not in label.relabel(data, observed["PairFlip", 0.45][1]).groups
+
+
 def test_relabel_keeps_the_truth_beside(data, observed):
     _, result = observed["Symmetric", 0.2]
     noisy = label.relabel(data, result)
@@ -162,6 +257,11 @@ def test_relabel_keeps_the_truth_beside(data, observed):
         (lambda: label.InstanceDependent(rate=0.1, classes=2)(KEY, [0, 1], [[1.0], [0.0]]), "before fit"),
         (lambda: label.FeatureMargin(rate=0.1).fit(np.eye(2), np.zeros(2, int), 2), "no example of class 1"),
         (lambda: label.FeatureMargin(rate=0.1).fit(np.ones((4, 2)), np.arange(4) % 2, 2), "all constant"),
+        (lambda: label.OneAnnotator(rate=0.1, annotators=0), "`annotators`: got 0"),
+        (lambda: label.OneAnnotator(rate=0.1, classes=2).transition(KEY), "`y`: got None"),
+        (lambda: label.CrowdMajority(error=1.5), "`error`: got 1.5"),
+        (lambda: label.CrowdMajority(error=0.1, voters=501), "`voters`: got 501"),
+        (lambda: label.CrowdMajority(error=0.1).effective_rate(), "2 or more"),
         (lambda: label.PairFlip(rate=0.1, classes=2)(KEY, [0, 2]), "a class in 0..1"),
         (lambda: label.PairFlip(rate=0.1)(KEY, [0, 1]), "2 or more"),
     ],
