@@ -40,3 +40,7 @@ def run(folder, log, programs):
     sj.enable_compile_cache(programs)
     with open(log, "a", buffering=1) as lines:
         sj.run(campaign(), folder, progress=lambda p: lines.write(f"{p.phase} {p.computed}\n"))
+
+
+if __name__ == "__main__":
+    run(*ARGUMENTS)  # given by whoever runs this file

@@ -1,9 +1,9 @@
 """kill -9 at random moments: what was finished stays, the end result is the same, next to nothing is computed twice."""
 
 import dataclasses
-import importlib.util
 import multiprocessing
 import pathlib
+import runpy
 import time
 
 import numpy as np
@@ -13,16 +13,8 @@ import pytest
 import sensijax as sj
 from sensijax.campaign import verify
 
+SCRIPT = pathlib.Path(__file__).with_name("_killed.py")
 KILLS = 20
-
-
-def killed(folder, log, programs):
-    """The whole life of a process that is to be killed; it sees no JAX of the tests, for it was not forked from them."""
-    spec = importlib.util.spec_from_file_location("_killed", pathlib.Path(__file__).with_name("_killed.py"))
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.run(folder, log, programs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +27,8 @@ class Runs:
         # Forked from a server that has imported what takes long, and has done nothing else.
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["sensijax.campaign", "sensijax.perturb.image"])
-        process = context.Process(target=killed, args=(folder, log, self.home / "xla"), daemon=True)
+        arguments = {"ARGUMENTS": (folder, log, self.home / "xla")}
+        process = context.Process(target=runpy.run_path, args=(str(SCRIPT), arguments, "__main__"), daemon=True)
         process.start()
         return process
 
