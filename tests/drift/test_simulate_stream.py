@@ -56,7 +56,11 @@ def test_a_stream_is_the_uniform_sample_before_and_the_shifted_after():
 
 
 def test_a_gradual_change_is_a_mixture_and_an_incremental_one_a_ramp():
-    half = drift.stream(KEY, DATA, PRIOR, Gradual(start=0, width=T), T).strength
+    drawn = drift.stream(KEY, DATA, PRIOR, Gradual(start=0, width=T), T)
+    half = drawn.strength
+    for strength, shares in ((0.0, (1 / 2, 1 / 3, 1 / 6)), (1.0, PRIOR.target)):  # each component as it is alone
+        counts = np.bincount(drawn.y[half == strength], minlength=3)
+        assert scipy.stats.chisquare(counts, counts.sum() * np.array(shares)).pvalue > 1e-3
     assert set(half.tolist()) == {0.0, 1.0}
     first, last = half[: T // 4].mean(), half[-T // 4 :].mean()  # 1/8 and 7/8, four standard errors 0.042
     assert abs(first - 0.125) < 0.045 and abs(last - 0.875) < 0.045
