@@ -1,5 +1,6 @@
 """Measures: per-example responses, aggregates that merge, calibration, intervals and tests, error modes."""
 
+from sensijax.measure import conformal as conformal
 from sensijax.measure._estimate import Estimate as Estimate
 from sensijax.measure._status import STATUSES as STATUSES
 from sensijax.measure.calibration import Reliability as Reliability
