@@ -45,6 +45,61 @@ class Conformance(Directive):
         return out
 
 
+class ErrorRates(Directive):
+    """How often each batch detector of drift fires, from `bench/results/error_rates.json`."""
+
+    def run(self) -> list[nodes.Node]:
+        found = json.loads((RESULTS / "error_rates.json").read_text())
+        runs, (low, high) = found["runs"], found["band"]
+        cells: dict[str, list[int]] = {}
+        for cell in found["false_positives"]:
+            cells.setdefault(cell["detector"], []).append(cell["fired"])
+        rows = [
+            [
+                name,
+                str(len(fired)),
+                f"{sum(fired) / len(fired) / runs:.3f}",
+                f"{min(fired) / runs:.3f} to {max(fired) / runs:.3f}",
+                str(sum(k > high for k in fired)),
+                str(sum(k < low for k in fired)),
+            ]
+            for name, fired in cells.items()
+        ]
+        rows += [[name, "", f"{rate:.3f}", "", "", ""] for name, rate in found["baselines"].items()]
+        head = ["detector", "cells", "fired, mean", "fired, least to most", "above the band", "below"]
+        title = (
+            f"Without drift at alpha = {found['alpha']}: {runs} pairs of samples in each cell; the 99 % binomial band is "
+            f"{low / runs:.3f} to {high / runs:.3f}"
+        )
+        out = [_table(title, head, rows)]
+        names = [name for name in found["power"][0] if name not in ("d", "shift")]
+        out.append(
+            _table(
+                f"With a shift of the mean: the share of {found['power_runs']} pairs in which it fires",
+                ["d", "shift, standard deviations", *names],
+                [[str(p["d"]), f"{p['shift']:g}", *(f"{p[name]:.2f}" for name in names)] for p in found["power"]],
+            )
+        )
+        rule = [
+            [str(r["n"]), str(r["m"]), f"{r['above 0.1']:.3f}", f"{r['above 0.25']:.3f}"]
+            for r in found["psi_rule_of_thumb"]
+        ]
+        out.append(
+            _table(
+                "What the rules of thumb for PSI do without any drift: the share of pairs above 0.1 and above 0.25",
+                ["n", "m", "above 0.1", "above 0.25"],
+                rule,
+            )
+        )
+        out.append(
+            nodes.paragraph(
+                text=f"sensijax {found['sensijax']}, JAX {found['jax']}, Python {found['python']}, {found['device']}, "
+                f"{found['cores']} cores, {found['date']}; {found['permutations']} permutations."
+            )
+        )
+        return out
+
+
 def _section(found: dict) -> nodes.section:
     title = f"{found['processor']}, {found['cores']} cores, {found['device']}"
     section = nodes.section(ids=[nodes.make_id(title)])

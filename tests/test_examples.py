@@ -20,6 +20,7 @@ PROMISED = {
     "ishigami": (r"x2 +0\.44\d+ .* 0\.4424", r"ST at most", r"exact 0\.2437", r"the beam", r"section"),
     "own_perturbation": (r"stroke", r"derivative: [\d.]+ \(finite difference: [\d.]+", r"from its store"),
     "regression_tabular": (r"least-squares: clean R\^2 0\.9\d", r"ridge: clean R\^2 0\.9\d", r"p_holm"),
+    "stress_tabular": (r"clean accuracy 0\.9\d", r"sensor x adversary x labels", r"labels@0\.15", r"dot_general"),
     "tabular_sensitivity": (r"x4 +0\.350 ", r"calls +40,960", r"x1 with x2", r"drives? the damage"),
 }
 
