@@ -10,6 +10,9 @@ from sensijax.measure.calibration import ece as ece
 from sensijax.measure.calibration import reliability as reliability
 from sensijax.measure.classification import classification_responses as classification_responses
 from sensijax.measure.factorial import effects as effects
+from sensijax.measure.group_gaps import Fairness as Fairness
+from sensijax.measure.group_gaps import Gap as Gap
+from sensijax.measure.group_gaps import fairness as fairness
 from sensijax.measure.modes import ConfusionChange as ConfusionChange
 from sensijax.measure.modes import DistributionShift as DistributionShift
 from sensijax.measure.modes import GroupAccuracy as GroupAccuracy
