@@ -146,6 +146,19 @@ def test_part_dependent_has_the_published_distribution(data, observed):
     np.testing.assert_allclose(p, q[:, None] * share, atol=2e-5)
 
 
+def test_matrices_of_the_noises_of_classes(observed):
+    eye, far = np.eye(K), np.abs(np.arange(K)[:, None] - np.arange(K)[None])
+    near = np.where(far > 0, 0.3 ** (far - 1.0), 0)
+    expected = {
+        "Symmetric": 0.4 * eye + 0.15,
+        "PairFlip": 0.55 * eye + 0.45 * np.roll(eye, 1, axis=1),
+        "Transition": 0.55 * eye + 0.45 * MATRIX,
+        "Ordinal": 0.55 * eye + 0.45 * near / near.sum(axis=1, keepdims=True),
+    }
+    for name, T in expected.items():
+        np.testing.assert_allclose(observed[name, 0.45][0].transition(), T, atol=1e-6)
+
+
 def test_class_conditional_matrix_belongs_to_the_key(observed):
     T = {rate: observed["ClassConditional", rate][0].transition(KEY) for rate in (0.05, 0.2)}
     assert abs(T[0.2].trace() - K * 0.8) < 1e-5
