@@ -7,8 +7,8 @@ Notebook style: every `# %%` begins a cell. The table is scikit-learn's copy of 
 """
 
 # %% What is asked
-# A classifier of tumours is to be used in a clinic whose instrument drifts, by people who write down wrong diagnoses, and
-# somebody may tamper with the measurements. What does each cost, and do they make each other worse?
+# A classifier of tumours is to be used in a clinic whose instrument drifts, by people who write down wrong diagnoses,
+# and somebody may tamper with the measurements. What does each cost, and do they make each other worse?
 import argparse
 
 import numpy as np
@@ -44,8 +44,8 @@ model = sj.Model(
 )
 
 # %% Three stressors, in the order in which they act
-# The instrument drifts first; the adversary moves each measurement by up to eps standard deviations; annotators err where
-# a tumour is hard to tell.
+# The instrument drifts first; the adversary moves each measurement by up to eps standard deviations; annotators err
+# where a tumour is hard to tell.
 campaign = sj.Campaign(
     model,
     test,
