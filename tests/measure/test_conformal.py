@@ -61,6 +61,22 @@ def test_sets_by_hand():
     assert make("aps", probs, labels, 0.3).sets([[0.1, 0.1, 0.8]]).sum() == 0  # none is forced in
 
 
+@pytest.mark.parametrize("alpha", [0.1, 0.2])
+def test_lac_is_that_of_mapie(alpha):
+    golden = np.load(pathlib.Path(__file__).parents[1] / "golden" / "mapie.npz")
+    probs, labels = golden["probs"], golden["labels"]
+    predictor = conformal.lac(probs[:100], labels[:100], alpha)
+    assert predictor.threshold == pytest.approx(golden[f"lac {alpha} threshold"].item(), abs=1e-12)
+    np.testing.assert_array_equal(predictor.sets(probs[100:]), golden[f"lac {alpha}"])
+
+
+def test_ties_of_the_last_class_are_ties():
+    """Probabilities that sum to 1 up to rounding: its score is 1 in every row, so a threshold of 1 holds every class."""
+    probs, _ = examples(np.random.default_rng(10), 200)
+    predictor = make("aps", probs, probs.argmin(axis=1), 0.1)
+    assert predictor.threshold == 1 and predictor.sets(probs).all()
+
+
 def test_draws_are_addressed():
     probs, labels = examples(np.random.default_rng(0), 50)
     predictor = make("aps", probs, labels, 0.2, KEY)

@@ -27,7 +27,8 @@ class Coverage:
         examples, which is an approximation.
       band: where the share of unweighted, exchangeable examples lies at this level, calibration drawn anew each time:
         the equal-tailed quantiles of the beta-binomial distribution with parameters k and n + 1 - k; (1, 1) where every
-        class is in every set. NaN with ratios or weights, for which no such law holds.
+        class is in every set. Ties of scores, as of the last class in an APS without key, lift the share above it. NaN
+        with ratios or weights, for which no such law holds.
       mean_size: classes in a set, on (weighted) average.
       empty: the (weighted) share of sets without any class.
       n_effective: (sum w)^2 / sum w^2; the number of examples without weights.
@@ -207,6 +208,7 @@ def aps(
     sets are larger than they need be. Classes of equal probability are ranked by their number. A class is in if its own
     score does not exceed the threshold. Rules that add the class which crosses the threshold, or the likeliest class to
     an empty set, give larger sets than this and cover more than they promise.
+    MAPIE 1.6.0 always calibrates on scores less a uniform share, so its threshold without randomisation is lower.
 
     Args:
       probs, labels, alpha, ratio: as in `lac`.
@@ -288,7 +290,8 @@ def _scores(probs: np.ndarray, method: str, penalty: float, k_reg: int, u: np.nd
         return 1 - probs
     order = np.argsort(-probs, axis=1, kind="stable")
     ranked = np.take_along_axis(probs, order, axis=1)
-    scores = np.cumsum(ranked, axis=1)
+    scores = np.minimum(np.cumsum(ranked, axis=1), 1)
+    scores[:, -1] = 1  # exactly, or rounding would tell ties apart: the last class gathers everything in every row
     if u is not None:
         scores -= (1 - u)[:, None] * ranked
     scores += penalty * np.maximum(np.arange(1, probs.shape[1] + 1) - k_reg, 0)[None]
