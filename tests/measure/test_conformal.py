@@ -71,7 +71,7 @@ def test_lac_is_that_of_mapie(alpha):
 
 
 def test_ties_of_the_last_class_are_ties():
-    """Probabilities that sum to 1 up to rounding: its score is 1 in every row, so a threshold of 1 holds every class."""
+    """Sums are 1 up to rounding: its score is 1 in every row, so a threshold of 1 holds every class."""
     probs, _ = examples(np.random.default_rng(10), 200)
     predictor = make("aps", probs, probs.argmin(axis=1), 0.1)
     assert predictor.threshold == 1 and predictor.sets(probs).all()
