@@ -28,7 +28,7 @@ from sensijax.measure import conformal, effects, holm
 STRESSORS = ("adversary", "drift", "labels")
 SETS = [s for size in (1, 2, 3) for s in itertools.combinations(STRESSORS, size)]
 SEEDS, EXAMPLES, BASE, RESAMPLES = 3, 200, 0.1, 500
-PLANTED = ((), (2, 0.1), (2, -0.06), (3, 0.12), (3, -0.05))
+PLANTED: tuple[tuple[int, float] | None, ...] = (None, (2, 0.1), (2, -0.06), (3, 0.12), (3, -0.05))
 CLASSES, TEST = 4, 500
 PRIOR = np.array([0.05, 0.05, 0.1, 0.8])
 
@@ -53,7 +53,7 @@ def continuous(rng: np.random.Generator, runs: int, weighted: bool) -> tuple[dic
     return drops, {s: 0.12 if len(s) == 1 else 0.15 if len(s) == 3 else 0.0 for s in SETS}
 
 
-def share(hits: np.ndarray) -> dict[str, Any]:
+def share(hits: Any) -> dict[str, Any]:
     """A share of runs and its Monte Carlo standard error."""
     p = float(np.mean(hits))
     return {
@@ -152,12 +152,12 @@ def of_sets(runs: int) -> list[dict[str, Any]]:
 
 def main() -> None:
     """Counts, and writes the JSON file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--runs", type=int, default=2000, help="campaigns; conformal runs are a twentieth of them")
     runs = parser.parse_args().runs
     started = time.process_time()
     result = {
-        "what": __doc__.splitlines()[0],
+        "what": str(__doc__).splitlines()[0],
         "date": datetime.date.today().isoformat(),
         "versions": {p: importlib.metadata.version(p) for p in ("sensijax", "jax", "numpy", "scipy")},
         "python": platform.python_version(),

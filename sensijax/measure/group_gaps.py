@@ -144,15 +144,19 @@ def fairness(
         mine = group == name
         rng = np.random.default_rng([seed, _PURPOSE, i])
         table, around, samples = _resampled(prediction[mine], label[mine], w[mine], classes, resamples, rng)
-        tables.append(table), smooth.append(around), drawn.append(samples)
+        tables.append(table)
+        smooth.append(around)
+        drawn.append(samples)
     point = _rates(np.stack(tables), looked)  # each [G, C]
     centre = _rates(np.stack(smooth), looked)
     resampled = _rates(np.stack(drawn, axis=1), looked)  # each [R, G, C]
 
     def gap(measures: tuple[str, ...], ratio: bool) -> Gap:
-        parts = [np.concatenate([rates[m] for m in measures], axis=-1) for rates in (point, centre, resampled)]
+        rate, around, draws = (
+            np.concatenate([rates[m] for m in measures], axis=-1) for rates in (point, centre, resampled)
+        )
         which = [f" class {c}" for _ in measures for c in looked] if measures != ("accuracy",) else [""]
-        return _gap(*parts, ratio, level, names, which)
+        return _gap(rate, around, draws, ratio, level, names, which)
 
     n = np.array([(group == name).sum() for name in names])
     accuracy = point["accuracy"][:, 0]
