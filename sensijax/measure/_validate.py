@@ -69,3 +69,17 @@ def class_numbers(argument: str, values: Any, classes: int, *, missing: bool = F
         right = f"a class in 0..{classes - 1}" + (", or -1 for no prediction" if missing else "")
         raise ArgumentError(argument, int(wrong[0]), right)
     return array
+
+
+def weights_of(weights: Any, n: int) -> np.ndarray | None:
+    """The weights `[n]` of rows as float64, or None for none: finite, 0 or more, not all 0."""
+    if weights is None:
+        return None
+    array = numbers("weights", weights)
+    if len(array) != n:
+        raise ArgumentError("weights", f"{len(array)}", f"one weight for each of {n} rows")
+    if (wrong := array[~(np.isfinite(array) & (array >= 0))]).size:
+        raise ArgumentError("weights", f"{wrong[0]:g}", "finite weights, 0 or more")
+    if not array.any():
+        raise ArgumentError("weights", "only zeros", "a weight above 0 for at least one row")
+    return array

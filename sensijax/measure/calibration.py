@@ -4,9 +4,18 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from scipy.special import psi
 
 from sensijax.core.errors import ArgumentError
-from sensijax.measure._validate import class_numbers, numbers, probabilities, same_shape, whole_number, zeros_and_ones
+from sensijax.measure._validate import (
+    class_numbers,
+    numbers,
+    probabilities,
+    same_shape,
+    weights_of,
+    whole_number,
+    zeros_and_ones,
+)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -17,7 +26,7 @@ class Reliability:
 
     Attributes:
       edges: float64 `[bins + 1]`, from 0 to 1.
-      counts: int64 `[bins]`, predictions in each bin.
+      counts: int64 `[bins]`, predictions in each bin; with weights float64, their sums.
       confidence: float64 `[bins]`, their mean confidence; NaN in an empty bin.
       accuracy: float64 `[bins]`, the fraction of them that is correct; NaN in an empty bin.
     """
@@ -36,19 +45,20 @@ class Reliability:
         return float((self.counts * gap).sum() / self.counts.sum())
 
 
-def reliability(confidence: Any, correct: Any, bins: int = 15) -> Reliability:
+def reliability(confidence: Any, correct: Any, bins: int = 15, weights: Any = None) -> Reliability:
     """Confidences and outcomes, binned.
 
     Args:
       confidence: `[N]` in [0, 1], the probability given to the predicted class.
       correct: `[N]` booleans, or 0 and 1.
       bins: number of bins, >= 1.
+      weights: `[N]` finite, 0 or more, of which only the ratios count; every row counts alike unless given.
 
     Returns:
       Counts, mean confidence and accuracy per bin.
 
     Raises:
-      ArgumentError: if lengths differ, there are none, or values are NaN or out of range.
+      ArgumentError: if lengths differ, there are none, or values are NaN or out of range, or all weights are 0.
 
     Reference:
       Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML 2017.
@@ -58,10 +68,11 @@ def reliability(confidence: Any, correct: Any, bins: int = 15) -> Reliability:
       [1, 2]
     """
     confidence, correct = _outcomes(confidence, correct)
-    return from_sums(*bin_sums(confidence, correct, whole_number("bins", bins, 1)))
+    weights = weights_of(weights, len(confidence))
+    return from_sums(*bin_sums(confidence, correct, whole_number("bins", bins, 1), weights))
 
 
-def ece(confidence: Any, correct: Any, bins: int = 15) -> float:
+def ece(confidence: Any, correct: Any, bins: int = 15, weights: Any = None) -> float:
     """Expected calibration error with bins of equal width, the L1 form.
 
     The bins are closed on the right, (lo, hi], as in the paper, and a confidence of 0 belongs to the first. At an
@@ -72,12 +83,13 @@ def ece(confidence: Any, correct: Any, bins: int = 15) -> float:
       confidence: `[N]` in [0, 1], the probability given to the predicted class.
       correct: `[N]` booleans, or 0 and 1.
       bins: number of bins, >= 1.
+      weights: `[N]` finite, 0 or more, of which only the ratios count; every row counts alike unless given.
 
     Returns:
       The error, in [0, 1].
 
     Raises:
-      ArgumentError: if lengths differ, there are none, or values are NaN or out of range.
+      ArgumentError: if lengths differ, there are none, or values are NaN or out of range, or all weights are 0.
 
     Reference:
       Naeini, Cooper and Hauskrecht, "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015.
@@ -86,21 +98,22 @@ def ece(confidence: Any, correct: Any, bins: int = 15) -> float:
       >>> round(ece([0.95, 1.0], [True, False], bins=10), 6)
       0.475
     """
-    return reliability(confidence, correct, bins).ece
+    return reliability(confidence, correct, bins, weights).ece
 
 
-def brier(p: Any, labels: Any) -> float:
+def brier(p: Any, labels: Any, weights: Any = None) -> float:
     """The Brier score of probabilities over K classes: the mean over examples of sum_k (p_k - [k = label])^2.
 
     Args:
       p: `[N, K]` probabilities in [0, 1]; rows sum to 1 to within 1e-4.
       labels: integer `[N]` in [0, K).
+      weights: `[N]` finite, 0 or more, of which only the ratios count; every row counts alike unless given.
 
     Returns:
       The score, in [0, 2]; for two classes it is twice the one-sided score of scikit-learn's `brier_score_loss`.
 
     Raises:
-      ArgumentError: if shapes do not fit, there are none, or values are NaN or out of range.
+      ArgumentError: if shapes do not fit, there are none, or values are NaN or out of range, or all weights are 0.
 
     Reference:
       Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78 (1950).
@@ -118,24 +131,28 @@ def brier(p: Any, labels: Any) -> float:
     labels = class_numbers("labels", labels, p.shape[1])
     if len(labels) != len(p):
         raise ArgumentError("labels", f"{len(labels)}", f"one label for each of {len(p)} rows")
-    return float(np.square(p - np.eye(p.shape[1])[labels]).sum(axis=1).mean())
+    scores = np.square(p - np.eye(p.shape[1])[labels]).sum(axis=1)
+    return float(np.average(scores, weights=weights_of(weights, len(p))))
 
 
-def aurc(confidence: Any, correct: Any) -> float:
+def aurc(confidence: Any, correct: Any, weights: Any = None) -> float:
     """Area under the risk-coverage curve: the error among the n most confident predictions, averaged over n = 1..N.
 
     Predictions of equal confidence have no order of their own; the result is the expectation over their orders, so it
-    does not depend on how the rows are sorted.
+    does not depend on how the rows are sorted. With weights, scaled to a mean of 1 over the rows that have any, a level
+    of weight V and error e after a weight of C with E of it wrong adds the sum of (E + j e) / (C + j) over j = 1..V,
+    which for weights that are not whole is continued by the digamma function: equal weights change nothing.
 
     Args:
       confidence: `[N]`, any real score that is larger where the model is surer; not NaN.
       correct: `[N]` booleans, or 0 and 1.
+      weights: `[N]` finite, 0 or more, of which only the ratios count; every row counts alike unless given.
 
     Returns:
       The area, in [0, 1]; smaller is better.
 
     Raises:
-      ArgumentError: if lengths differ, there are none, or values are NaN.
+      ArgumentError: if lengths differ, there are none, values are NaN, or all weights are 0.
 
     Reference:
       Geifman, Uziel and El-Yaniv, "Bias-reduced uncertainty estimation for deep neural classifiers", ICLR 2019.
@@ -148,9 +165,15 @@ def aurc(confidence: Any, correct: Any) -> float:
     same_shape(confidence=confidence, correct=correct)
     if not len(confidence) or np.isnan(confidence).any():
         raise ArgumentError("confidence", "NaN" if len(confidence) else "none", "at least one score, none of them NaN")
-    _, level, size = np.unique(-confidence, return_inverse=True, return_counts=True)
-    expected = (np.bincount(level, weights=1 - correct) / size)[np.sort(level)]
-    return float((expected.cumsum() / np.arange(1, len(expected) + 1)).mean())
+    weight = weights_of(weights, len(confidence))
+    weight = np.ones(len(confidence)) if weight is None else weight * (np.count_nonzero(weight) / weight.sum())
+    _, level = np.unique(-confidence[weight > 0], return_inverse=True)
+    size = np.bincount(level, weight[weight > 0])
+    wrong = np.bincount(level, (weight * (1 - correct))[weight > 0])
+    after = size.cumsum()
+    before, error, rate = after - size, wrong.cumsum() - wrong, wrong / size
+    area = wrong + (error - before * rate) * (psi(after + 1) - psi(before + 1))
+    return float(area.sum() / after[-1])
 
 
 def bin_sums(

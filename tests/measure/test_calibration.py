@@ -65,6 +65,23 @@ def test_aurc_does_not_depend_on_the_order_of_rows_and_averages_over_ties():
     assert aurc(np.ones(10), np.arange(10) < 7) == pytest.approx(0.3)
 
 
+def test_weights_are_repeated_rows_and_their_scale_does_not_count():
+    rng = np.random.default_rng(1)
+    p, labels, times = rng.dirichlet(np.ones(3), 60), rng.integers(3, size=60), rng.integers(4, size=60)
+    confidence, correct = p.max(axis=1), p.argmax(axis=1) == labels
+    assert brier(p, labels, times / 7) == pytest.approx(brier(p.repeat(times, 0), labels.repeat(times)), abs=1e-12)
+    assert ece(confidence, correct, weights=times / 7) == pytest.approx(
+        ece(confidence.repeat(times), correct.repeat(times)), abs=1e-12
+    )
+    plain, weighted = reliability(confidence, correct), reliability(confidence, correct, weights=np.ones(60))
+    assert plain.counts.dtype.kind == "i" and weighted.counts.tolist() == plain.counts.tolist()
+    assert aurc(confidence, correct, np.full(60, 0.3)) == pytest.approx(aurc(confidence, correct), abs=1e-12)
+    kept = times > 0
+    assert aurc(confidence, correct, kept) == pytest.approx(aurc(confidence[kept], correct[kept]), abs=1e-12)
+    twice = aurc(np.tile(confidence, 50), np.tile(correct, 50), np.tile(times, 50))  # in the limit, repeated rows
+    assert twice == pytest.approx(aurc(confidence.repeat(50 * times), correct.repeat(50 * times)), abs=2e-3)
+
+
 @pytest.mark.parametrize(
     "call, argument",
     [
@@ -77,6 +94,10 @@ def test_aurc_does_not_depend_on_the_order_of_rows_and_averages_over_ties():
         (lambda: ece([0.5], [1], bins=2.5), "bins"),
         (lambda: aurc([np.nan], [1]), "confidence"),
         (lambda: aurc([], []), "confidence"),
+        (lambda: ece([0.5], [1], weights=[0]), "weights"),
+        (lambda: ece([0.5], [1], weights=[1, 1]), "weights"),
+        (lambda: aurc([0.5], [1], [-1]), "weights"),
+        (lambda: brier([[0.5, 0.5]], [0], [np.nan]), "weights"),
         (lambda: brier([[0.5, 0.4]], [0]), "p"),
         (lambda: brier([[0.5, 0.5]], [2]), "labels"),
         (lambda: brier([[0.5, 0.5]], [0, 1]), "labels"),
