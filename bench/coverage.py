@@ -81,7 +81,7 @@ def of_effects(runs: int) -> dict[str, Any]:
     out = {}
     for i, plan in enumerate(PLANTED):
         term = STRESSORS[: plan[0]] if plan else None
-        planted = {term: plan[1]} if term else {}
+        planted = {term: plan[1]} if plan and term else {}
         truth = {s: planted.get(s, BASE if len(s) == 1 else 0.0) for s in SETS}
         name = f"order {plan[0]}, {plan[1]:+g}" if plan else "additive"
         out[name] = measured(correctness(np.random.default_rng([i, 6]), runs, planted), truth, True)
