@@ -18,4 +18,16 @@ from sensijax.drift.detect.kernel import mmd as mmd
 from sensijax.drift.detect.kolmogorov_smirnov import ks as ks
 from sensijax.drift.detect.layer import representation as representation
 from sensijax.drift.detect.mises import cramer_von_mises as cramer_von_mises
+from sensijax.drift.detect.online import ADWIN as ADWIN
+from sensijax.drift.detect.online import CUSUM as CUSUM
+from sensijax.drift.detect.online import DDM as DDM
+from sensijax.drift.detect.online import EDDM as EDDM
+from sensijax.drift.detect.online import HDDM_A as HDDM_A
+from sensijax.drift.detect.online import HDDM_W as HDDM_W
+from sensijax.drift.detect.online import Alarms as Alarms
+from sensijax.drift.detect.online import Detector as Detector
+from sensijax.drift.detect.online import Info as Info
+from sensijax.drift.detect.online import PageHinkley as PageHinkley
+from sensijax.drift.detect.online import epsilon_cut as epsilon_cut
+from sensijax.drift.detect.online import run as run
 from sensijax.drift.detect.transport import wasserstein as wasserstein
