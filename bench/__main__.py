@@ -1,9 +1,10 @@
 """Every benchmark, one after the other: prints tables, writes JSON.
 
-python -m bench [--out FILE] [--only SECTION] [--peers PEERS/bin/python]
+python -m bench [--out FILE] [--only SECTION] [--peers PEERS/bin/python] [--alibi ALIBI/bin/python]
 
 PEERS is an environment with `bench/peers/requirements.txt`; without it, what is compared with other programs is left
-out. With `--only`, what the file holds of other sections stays.
+out; ALIBI one with `requirements-alibi.txt`, which does not fit beside the others. With `--only`, what the file holds
+of other sections stays.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 
 import sensijax as sj
-from bench import attack, campaign, corruptions, jacobian, random_numbers, sensitivity, start, sweep
+from bench import attack, campaign, corruptions, jacobian, random_numbers, sensitivity, start, stress, sweep
 
 SECTIONS = {"start": start.measure, "random": random_numbers.measure, "campaign": campaign.measure}
 PEERED = {  # these compare with other programs
@@ -40,11 +41,15 @@ def main() -> None:
     )
     arguments.add_argument("--out", help="the JSON file (default: bench/results/DEVICE.json)")
     arguments.add_argument(
-        "--only", choices=[*SECTIONS, *PEERED], action="append", help="run this section alone; may be given again"
+        "--only",
+        choices=[*SECTIONS, "stress", *PEERED],
+        action="append",
+        help="run this section alone; may be given again",
     )
     arguments.add_argument("--peers", help="the Python of the environment of bench/peers/requirements.txt")
+    arguments.add_argument("--alibi", help="the Python of the environment of bench/peers/requirements-alibi.txt")
     chosen = arguments.parse_args()
-    sections = SECTIONS | (PEERED if chosen.peers else {})
+    sections = SECTIONS | {"stress": lambda: stress.measure(chosen.alibi)} | (PEERED if chosen.peers else {})
     if missing := set(chosen.only or ()) - set(sections):
         arguments.error(f"{', '.join(sorted(missing))}: give --peers")
     sj.enable_compile_cache()
@@ -68,7 +73,7 @@ def main() -> None:
     if chosen.only and out.exists():
         measured = json.loads(out.read_text()) | measured
     for name in chosen.only or sections:
-        measured[name] = PEERED[name](chosen.peers) if name in PEERED else SECTIONS[name]()
+        measured[name] = PEERED[name](chosen.peers) if name in PEERED else sections[name]()
         _PRINT[name](console, measured[name])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(measured, indent=1) + "\n")
@@ -219,6 +224,7 @@ def _processor() -> str:
 
 
 _PRINT = {
+    "stress": _print_sweep,
     "attack": _print_attack,
     "jacobian": _print_jacobian,
     "campaign": _print_campaign,

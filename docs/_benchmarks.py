@@ -68,8 +68,8 @@ class ErrorRates(Directive):
         rows += [[name, "", f"{rate:.3f}", "", "", ""] for name, rate in found["baselines"].items()]
         head = ["detector", "cells", "fired, mean", "fired, least to most", "above the band", "below"]
         title = (
-            f"Without drift at alpha = {found['alpha']}: {runs} pairs of samples in each cell; the 99 % binomial band is "
-            f"{low / runs:.3f} to {high / runs:.3f}"
+            f"Without drift at alpha = {found['alpha']}: {runs} pairs of samples in each cell; "
+            f"the 99 % binomial band is {low / runs:.3f} to {high / runs:.3f}"
         )
         out = [_table(title, head, rows)]
         names = [name for name in found["power"][0] if name not in ("d", "shift")]
@@ -95,6 +95,60 @@ class ErrorRates(Directive):
             nodes.paragraph(
                 text=f"sensijax {found['sensijax']}, JAX {found['jax']}, Python {found['python']}, {found['device']}, "
                 f"{found['cores']} cores, {found['date']}; {found['permutations']} permutations."
+            )
+        )
+        return out
+
+
+class Coverage(Directive):
+    """How often intervals and sets hold the truth, from `bench/results/coverage.json`."""
+
+    def run(self) -> list[nodes.Node]:
+        found = json.loads((RESULTS / "coverage.json").read_text())
+        about = found["effects_design"]
+        terms = ["adversary x labels", "adversary x drift", "adversary x drift x labels"]
+        rows = [
+            [
+                name,
+                *(f"{cells[term]['share']:.3f}" for term in terms),
+                f"{cells['zero interactions that cover zero']['share']:.3f}"
+                if "zero interactions that cover zero" in cells
+                else "",
+                f"{cells['holm family-wise error']['share']:.3f}" if "holm family-wise error" in cells else "",
+            ]
+            for name, cells in found["effects"].items()
+        ]
+        out = [
+            _table(
+                f"Effects, nominal {about['level']}: share of {about['runs']} synthetic campaigns of {about['examples']} "
+                f"examples and {about['seeds']} seeds whose interval holds the planted effect",
+                ["campaigns", *terms, "effects of zero that are covered", "Holm: a false effect named"],
+                rows,
+            )
+        ]
+        out.append(
+            _table(
+                "Prediction sets: coverage of new examples, as drawn, under a shift of the prior, and there with ratios",
+                ["method", "n", "1 - alpha", "expected", "exchangeable", "prior shift", "prior shift, with ratios"],
+                [
+                    [
+                        cell["method"],
+                        str(cell["n"]),
+                        f"{1 - cell['alpha']:g}",
+                        f"{cell['expected']:.3f}",
+                        *(
+                            f"{cell[kind]['coverage']:.3f} ± {2 * cell[kind]['standard_error']:.3f}"
+                            for kind in ("exchangeable", "prior shift", "prior shift, ratios")
+                        ),
+                    ]
+                    for cell in found["conformal"]
+                ],
+            )
+        )
+        out.append(
+            nodes.paragraph(
+                text=f"sensijax {found['versions']['sensijax']}, JAX {found['versions']['jax']}, {found['device']}, "
+                f"{found['date']}; ± is two standard errors of {found['conformal_design']['runs']} runs."
             )
         )
         return out

@@ -71,7 +71,7 @@ def _loop(model: sj.Model, data: sj.Dataset, seeds: int, shared: bool) -> float:
     """Seconds of all scenarios one after the other; timed once compiled, over one seed, and scaled up."""
     forward = jax.jit(model.apply)
     weights = {
-        s: drift.shift(drift.PriorShift(strength=np.float32(s)), jax.random.key(0), data).weights for s in STRENGTH
+        s: drift.shift(drift.PriorShift(strength=jnp.float32(s)), jax.random.key(0), data).weights for s in STRENGTH
     }
 
     def outputs(eps: float, key: jax.Array) -> np.ndarray:
@@ -79,7 +79,7 @@ def _loop(model: sj.Model, data: sj.Dataset, seeds: int, shared: bool) -> float:
         return np.asarray(forward(model.params, jnp.asarray(x))).argmax(axis=1)
 
     def judged(predicted: np.ndarray, strength: float, rate: float, key: jax.Array) -> float:
-        y = np.asarray(label.Symmetric(rate=np.float32(rate), classes=10)(key, data.y, ids=data.ids).labels)
+        y = np.asarray(label.Symmetric(rate=jnp.float32(rate), classes=10)(key, data.y, ids=data.ids).labels)
         return float(np.average(predicted == y, weights=weights[strength]))
 
     key = jax.random.key(0)
