@@ -71,8 +71,8 @@ def read_votes(votes: Any, classes: int) -> LongVotes:
     """Checks votes and brings them to long form.
 
     Args:
-      votes: integers `[N, A]`, -1 where there is no vote; what a `Crowd` returns; or a tuple `(item, worker, label)` of integers `[M]`, with N
-        and A one more than the largest item and worker.
+      votes: integers `[N, A]`, -1 where there is no vote; what a `Crowd` returns; or a tuple `(item, worker, label)` of
+        integers `[M]`, with N and A one more than the largest item and worker.
       classes: K >= 2.
 
     Returns:
