@@ -24,10 +24,16 @@ from sensijax.drift.detect.online import DDM as DDM
 from sensijax.drift.detect.online import EDDM as EDDM
 from sensijax.drift.detect.online import HDDM_A as HDDM_A
 from sensijax.drift.detect.online import HDDM_W as HDDM_W
+from sensijax.drift.detect.online import KSWIN as KSWIN
 from sensijax.drift.detect.online import Alarms as Alarms
+from sensijax.drift.detect.online import Calibration as Calibration
 from sensijax.drift.detect.online import Detector as Detector
+from sensijax.drift.detect.online import Evaluation as Evaluation
 from sensijax.drift.detect.online import Info as Info
+from sensijax.drift.detect.online import OnlineMMD as OnlineMMD
 from sensijax.drift.detect.online import PageHinkley as PageHinkley
+from sensijax.drift.detect.online import calibrate as calibrate
 from sensijax.drift.detect.online import epsilon_cut as epsilon_cut
+from sensijax.drift.detect.online import evaluate as evaluate
 from sensijax.drift.detect.online import run as run
 from sensijax.drift.detect.transport import wasserstein as wasserstein

@@ -47,6 +47,7 @@ class Detector:
       random: whether `init` needs a key.
       threshold_field: the field that its statistic must exceed for drift, if the statistic itself does not depend on
         it; such a detector can be calibrated.
+      distinct: whether `calibrate` draws its values without replacement, for a detector that compares them pairwise.
     """
 
     domain: ClassVar[str] = "numbers"
@@ -54,6 +55,7 @@ class Detector:
     restarts: ClassVar[bool] = True
     random: ClassVar[bool] = False
     threshold_field: ClassVar[str | None] = None
+    distinct: ClassVar[bool] = False
 
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
@@ -83,6 +85,21 @@ class Detector:
           reference: float32 `[N]` or `[N, d]`.
         """
         return self
+
+    def prepare(self, rows: Array) -> Array:
+        """What `replay` need not compute again each time that a row of the reference comes by; pure.
+
+        Args:
+          rows: float32 `[N]` or `[N, d]`, the reference.
+
+        Returns:
+          `[N, ...]`.
+        """
+        return jnp.zeros(len(rows))
+
+    def replay(self, state: Any, value: Array, prepared: Array) -> tuple[Any, Info]:
+        """As `update`, for a row of the reference with what `prepare` has made of it."""
+        return self.update(state, value)
 
     def check(self, stream: np.ndarray) -> None:
         """Refuses a stream that the detector cannot work with; `run` calls it.
