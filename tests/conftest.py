@@ -1,12 +1,20 @@
-"""Strict JAX and a persistent compile cache for every test."""
+"""Strict JAX for every test; compiled programs and the demonstration's model are shared, not in the user's cache."""
 
 import gc
+import importlib.metadata
 import os
 import pathlib
 import re
 import tempfile
 
+# In the environment, before JAX is imported, so that the processes which tests start share it.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("SENSIJAX_TEST_CACHE", f"{tempfile.gettempdir()}/sensijax-test-cache")
+os.environ["SENSIJAX_TEST_CACHE"] = os.path.abspath(os.environ["SENSIJAX_TEST_CACHE"])
+os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['SENSIJAX_TEST_CACHE']}/{importlib.metadata.version('jax')}"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+# The demonstration's model lies here, once it is trained.
+os.environ["XDG_CACHE_HOME"] = f"{os.environ['SENSIJAX_TEST_CACHE']}/home"
 
 import jax
 import pytest
@@ -14,13 +22,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-_CACHE = pathlib.Path(
-    os.environ.get("SENSIJAX_TEST_CACHE", pathlib.Path(tempfile.gettempdir()) / "sensijax-test-cache")
-)
-jax.config.update("jax_compilation_cache_dir", str(_CACHE / jax.__version__))
+# Again for this process, where a plugin has imported JAX already.
+jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
 
 CROWDED = 3 << 30  # bytes
 

@@ -2,7 +2,6 @@
 
 import pathlib
 import re
-import tempfile
 
 import pytest
 
@@ -15,8 +14,6 @@ WITH_BLOCKS = [name for name in FILES if PYTHON.search((ROOT / name).read_text()
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # The demonstration's model is trained once for all runs of the tests, and never in the user's cache.
-    monkeypatch.setenv("XDG_CACHE_HOME", str(pathlib.Path(tempfile.gettempdir()) / "sensijax-test-cache" / "home"))
 
 
 def test_the_files_that_have_blocks():

@@ -15,11 +15,13 @@ def enable_compile_cache(folder: str | os.PathLike | None = None) -> None:
     """Keeps compiled programs on disk, so that the next process need not compile them again.
 
     The command line calls this; from Python it is yours to call, because it changes JAX's configuration. A cache that
-    was configured before is left as it is. Whoever can write the folder can run code as you: keep it your own.
+    was configured before, with JAX's configuration or its environment variables, is left as it is. Whoever can write
+    the folder can run code as you: keep it your own.
 
     Args:
       folder: where; `cache_folder() / "xla"` unless given.
     """
     if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         jax.config.update("jax_compilation_cache_dir", str(folder or cache_folder() / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -2,9 +2,7 @@
 
 import dataclasses
 import functools
-import os
 import pathlib
-import tempfile
 
 import jax
 import jax.numpy as jnp
@@ -128,8 +126,7 @@ def trained_with_batch_norm():
 
 
 def demonstration():
-    home = pathlib.Path(tempfile.gettempdir()) / "sensijax-test-cache" / "home" / "sensijax" / "models"
-    return demo.load(os.environ.get("SENSIJAX_TEST_DEMO", home)), demo.data().take(slice(N))
+    return demo.load(), demo.data().take(slice(N))
 
 
 HONEST = {

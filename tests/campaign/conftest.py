@@ -45,9 +45,9 @@ def tiny_campaign(**changes):
     return sj.Campaign(**{**parts, **changes})
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="package", autouse=True)
 def own_cache(tmp_path_factory):
-    """Micro-batches are remembered for the session, not in the user's cache."""
+    """Micro-batches are remembered for these tests, not from an earlier run of them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -47,14 +47,6 @@ severity = [0, 2, 5]
 """
 
 
-@pytest.fixture(scope="package", autouse=True)
-def own_cache(tmp_path_factory):
-    """The user's cache is no business of a test."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 @pytest.fixture(scope="package")
 def make_spec():
     """Writes model.py and campaign.toml into a folder, with pieces of the spec replaced; returns the spec's path."""

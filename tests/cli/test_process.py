@@ -44,7 +44,7 @@ def test_help_imports_no_jax_and_is_at_once_there():
 
 @pytest.mark.slow
 def test_the_demonstration_runs_and_then_computes_nothing(tmp_path):
-    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}  # empty: the model is trained
     first = sensijax("demo", cwd=tmp_path, **environment)
     assert first.returncode == 0, first.stderr
     assert "What hurts digits-cnn on digits" in first.stdout and "inputs judged" in first.stdout
@@ -63,10 +63,9 @@ def test_the_demonstration_runs_and_then_computes_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_what_init_writes_runs_as_it_is(tmp_path):
-    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    assert sensijax("init", "mine", cwd=tmp_path, **environment).returncode == 0
+    assert sensijax("init", "mine", cwd=tmp_path).returncode == 0
     spec = tmp_path / "mine" / "campaign.toml"
     spec.write_text(spec.read_text().replace("# limit = 200", "limit = 50"))
-    done = sensijax("run", "mine/campaign.toml", cwd=tmp_path, **environment)
+    done = sensijax("run", "mine/campaign.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mine" / "runs" / "my-campaign" / "report.html").exists()

@@ -1,8 +1,6 @@
 """The demonstration of stress, in small: the packaged spec runs, its report tells the story, a second run is free."""
 
 import importlib.resources
-import pathlib
-import tempfile
 
 from sensijax import cli
 from sensijax.cli import _commands
@@ -13,10 +11,7 @@ SMALL = TEXT.replace("seeds = 10", "seeds = 2").replace(
 )
 
 
-def test_the_packaged_spec_runs_in_small(command, tmp_path, monkeypatch):
-    # The demonstration's model, once trained, is shared with the other tests that use it.
-    shared = pathlib.Path(tempfile.gettempdir()) / "sensijax-test-cache" / "home"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(shared))
+def test_the_packaged_spec_runs_in_small(command, tmp_path):
     spec = tmp_path / "spec.toml"
     spec.write_text(SMALL.replace("steps = 20", "steps = 3"))
     code, out, _ = command("run", spec)
