@@ -80,7 +80,9 @@ def p_values(name: str, x: np.ndarray, y: np.ndarray, seed: int) -> np.ndarray:
         return np.asarray(_together(name, keys, jnp.asarray(x, jnp.float32), jnp.asarray(y, jnp.float32)))
     if name == "ks":
         columns = [v.transpose(1, 0, 2).reshape(v.shape[1], -1) for v in (x, y)]
-        return (detect.ks(*columns).features.p_value.reshape(runs, -1).min(axis=1) * x.shape[2]).clip(max=1)
+        found = detect.ks(*columns).features
+        assert found is not None
+        return (found.p_value.reshape(runs, -1).min(axis=1) * x.shape[2]).clip(max=1)
     if name == "chi2":
         call: Callable[..., Any] = detect.chi2
         x, y = x.astype(int), y.astype(int)
@@ -151,11 +153,13 @@ def measure(runs: int) -> dict[str, Any]:
 
 def _index(rng: np.random.Generator, n: int, runs: int) -> np.ndarray:
     x, y = rng.normal(size=(2, n, runs))
-    return detect.psi(x, y, alpha=0.5).features.statistic
+    found = detect.psi(x, y, alpha=0.5).features
+    assert found is not None
+    return found.statistic
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m bench.error_rates", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.error_rates", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--runs", type=int, default=1000)
     runs = parser.parse_args().runs
     sj.enable_compile_cache()

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sensijax.core.errors import ArgumentError
@@ -60,7 +61,7 @@ def check_level(alpha: Any) -> float:
 
 def check_key(key: Any) -> jax.Array:
     """A typed PRNG key, scalar."""
-    if not isinstance(key, jax.Array) or not jax.dtypes.issubdtype(key.dtype, jax.dtypes.prng_key) or key.shape:
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.shape:
         raise ArgumentError("key", repr(key), "a typed key: jax.random.key(0). What is drawn is a function of it")
     return key
 

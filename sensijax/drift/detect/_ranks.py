@@ -36,7 +36,7 @@ class Ranked(NamedTuple):
     @property
     def tied(self) -> np.ndarray:
         """bool `[d]`, whether any two values of a feature are equal."""
-        return ~self.last.all(axis=0)
+        return np.logical_not(self.last.all(axis=0))
 
     @property
     def constant(self) -> np.ndarray:

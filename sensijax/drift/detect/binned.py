@@ -146,8 +146,8 @@ def stability_index(p_counts: Any, q_counts: Any) -> np.ndarray:
 def _jensen_shannon(p_counts: np.ndarray, q_counts: np.ndarray) -> np.ndarray:
     p, q = (c / c.sum(axis=-1, keepdims=True) for c in (p_counts, q_counts))
     middle = np.where(p + q > 0, (p + q) / 2, 1)
-    terms = sum(np.where(c > 0, c * np.log2(np.where(c > 0, c, 1) / middle), 0) for c in (p, q))
-    return np.sqrt(np.maximum(terms.sum(axis=-1) / 2, 0))
+    p_bits, q_bits = (np.where(c > 0, c * np.log2(np.where(c > 0, c, 1) / middle), 0) for c in (p, q))
+    return np.sqrt(np.maximum((p_bits + q_bits).sum(axis=-1) / 2, 0))
 
 
 def _binned(
