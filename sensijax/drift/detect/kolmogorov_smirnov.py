@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy.stats import kstwo
 
 from sensijax.drift.detect._detection import Correction, Detection, by_feature
 from sensijax.drift.detect._door import check_level, two_samples
@@ -63,6 +62,8 @@ def ks(
     if exact is None:
         exact = n * m <= EXACT
     if not exact:
+        from scipy.stats import kstwo  # half a second of start-up that no other detector needs
+
         size = round(n * m / (n + m)) or 1
         p = np.where(h > 0, kstwo.sf(h / (n * m), size), 1.0)
         return by_feature(

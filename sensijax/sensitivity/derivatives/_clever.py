@@ -8,8 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import minimize
-from scipy.stats import kstest, weibull_max
 
 from sensijax.core import ArgumentError, Model
 from sensijax.sensitivity.derivatives._ball import Ball, check_ball, checked_bounds, in_ball
@@ -166,6 +164,9 @@ def end_point(maxima: np.ndarray) -> tuple[float, float]:
       >>> round(float(end_point(2 - 0.5 * (-np.log(u)) ** (1 / 3))[0]), 1)
       2.0
     """
+    from scipy.optimize import minimize
+    from scipy.stats import kstest, weibull_max  # half a second of start-up that nothing else here needs
+
     largest, spread = float(maxima.max()), float(np.ptp(maxima))
     if spread <= 1e-5 * abs(largest):
         return largest, float("nan")

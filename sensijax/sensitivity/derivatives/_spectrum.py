@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from sensijax.core import ArgumentError
 from sensijax.sensitivity.derivatives._nonfinite import located
@@ -258,7 +258,7 @@ def frobenius_norm(f: Callable, x: Any, *, probes: int = 64, level: float = 0.95
         value = float(np.sqrt(square.sum()))
         return Norm(value, value, value, level, True, 0, way)
     mean, error = square.mean(), square.std(ddof=1) / np.sqrt(probes)
-    half = student.ppf((1 + level) / 2, probes - 1) * error
+    half = stdtrit(probes - 1, (1 + level) / 2) * error
     low, high = np.sqrt(max(mean - half, 0)), np.sqrt(mean + half)
     return Norm(float(np.sqrt(mean)), float(low), float(high), level, False, probes, way)
 

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from sensijax.core import ArgumentError, Model
 from sensijax.core.rows import chunks
@@ -220,8 +220,8 @@ def clopper_pearson(successes: Any, n: int, level: float) -> tuple[np.ndarray, n
     successes = np.asarray(successes)
     tail = (1 - level) / 2
     with np.errstate(invalid="ignore"):
-        low = np.where(successes > 0, beta.ppf(tail, np.maximum(successes, 1), n - successes + 1), 0.0)
-        high = np.where(successes < n, beta.ppf(1 - tail, successes + 1, np.maximum(n - successes, 1)), 1.0)
+        low = np.where(successes > 0, betaincinv(np.maximum(successes, 1), n - successes + 1, tail), 0.0)
+        high = np.where(successes < n, betaincinv(successes + 1, np.maximum(n - successes, 1), 1 - tail), 1.0)
     return low, high
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.stats import t as student
+from scipy.special import stdtrit
 
 from sensijax.core import ArgumentError, Model
 from sensijax.core.rows import chunks
@@ -204,7 +204,7 @@ def _interval(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray,
         nothing = np.full(values.shape[1:], np.nan)
         return nothing, nothing, nothing
     mean = values.mean(axis=0)
-    half = student.ppf((1 + level) / 2, n - 1) * values.std(axis=0, ddof=1) / np.sqrt(n)
+    half = stdtrit(n - 1, (1 + level) / 2) * values.std(axis=0, ddof=1) / np.sqrt(n)
     return mean, mean - half, mean + half
 
 
