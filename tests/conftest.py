@@ -39,21 +39,34 @@ def programs_do_not_pile_up():
         gc.collect()
 
 
+# The first of the slow tests, longest first: one that began last would be awaited by an idle process.
+LONGEST = ("test_twenty_kills", "test_the_demonstration_runs", "test_the_whole_ensemble", "test_two_runs", "test_whole")
+
+
 def pytest_collection_modifyitems(items):
     """The slow tests come last: what breaks quickly is seen quickly."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+    def place(item):
+        if item.get_closest_marker("slow") is None:
+            return -1
+        return next((i for i, name in enumerate(LONGEST) if item.name.startswith(name)), len(LONGEST))
+
+    items.sort(key=place)
 
 
-ALONE = ("test_examples.py", "test_kill.py", "test_process.py", "test_readme.py")  # these share nothing within a file
+# These share nothing within a file, or take long while the rest of it does not.
+ALONE = re.compile(
+    r"test_(examples|kill|process|readme)\.py::|test_autoattack\.py::test_(the_whole_ensemble|whole_batches)"
+)
 
 
 class OneProcessForOneFixture(LoadScopeScheduling):
     """A file goes to one process; in the file of laws, all that is asked of one operation does; some tests go alone."""
 
     def _split_scope(self, nodeid):
-        file, _, test = nodeid.partition("::")
-        if file.endswith(ALONE):
+        if ALONE.search(nodeid):
             return nodeid
+        file, _, test = nodeid.partition("::")
         operation = re.search(r"\[([A-Z]\w*)", test) if file.endswith("test_laws.py") else None
         return f"{file}::{operation[1]}" if operation else file
 
