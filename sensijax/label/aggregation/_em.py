@@ -22,6 +22,7 @@ MStep = Callable[[LongVotes, Array], tuple[Array, Any]]
 class Fit(NamedTuple):
     """What the iterations leave: see `DawidSkeneResult`."""
 
+    labels: Array
     posterior: Array
     prior: Array
     model: Any
@@ -74,4 +75,5 @@ def expectation_maximisation(votes: LongVotes, iterations: Array, tolerance: Arr
     start = (maximise(shares), shares, jnp.zeros(votes.items, jnp.float32), jnp.float32(jnp.inf), jnp.int32(0))
     (prior, _, model), posterior, each, gain, i = jax.lax.while_loop(more, step, start)
     log_likelihood = jnp.where(votes.per_item > 0, each, 0).sum()
-    return Fit(posterior, prior, model, log_likelihood, (i > 1) & (gain < tolerance), i)
+    labels = votes.most_likely(posterior)
+    return Fit(labels, posterior, prior, model, log_likelihood, (i > 1) & (gain < tolerance), i)

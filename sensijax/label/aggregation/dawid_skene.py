@@ -44,6 +44,9 @@ def dawid_skene(votes: Any, classes: int, *, iterations: int = 100, tolerance: f
     crowd-kit's. It may stop at another one: here the gain of the log likelihood per vote decides; there that of a bound
     in which the prior counts once for each vote, not for each item.
 
+    An annotator who used one label only tells nothing: a matrix that always says it explains as much. So where
+    everybody voted once, the posterior is the prior.
+
     Time and memory grow with the number of votes, N K and A K^2; nothing of size N A is made from triples.
 
     Args:
@@ -73,7 +76,7 @@ def dawid_skene(votes: Any, classes: int, *, iterations: int = 100, tolerance: f
     read = read_votes(votes, classes)
     fit = expectation_maximisation(read, jnp.int32(iterations), jnp.float32(tolerance), m_step=_m_step)
     return DawidSkeneResult(
-        read.most_likely(fit.posterior),
+        fit.labels,
         fit.posterior,
         fit.model,
         fit.prior,

@@ -70,10 +70,7 @@ def glad(votes: Any, classes: int, *, iterations: int = 100, tolerance: float = 
     check_rule(iterations, tolerance)
     check_rule(ascents, tolerance)
     read = read_votes(votes, classes)
-    posterior, alpha, log_beta, objective, converged, i = _run(
-        read, jnp.int32(iterations), jnp.float32(tolerance), jnp.int32(ascents)
-    )
-    return GLADResult(read.most_likely(posterior), posterior, alpha, jnp.exp(-log_beta), objective, converged, i)
+    return GLADResult(*_run(read, jnp.int32(iterations), jnp.float32(tolerance), jnp.int32(ascents)))
 
 
 @jax.jit
@@ -111,7 +108,8 @@ def _run(votes: LongVotes, iterations: Array, tolerance: Array, ascents: Array) 
     zeros, inf = jnp.zeros(votes.items, jnp.float32), jnp.float32(jnp.inf)
     start = (alpha, log_beta, votes.shares(), zeros, jnp.float32(0), inf, jnp.int32(0))
     alpha, log_beta, posterior, each, penalty, gain, i = jax.lax.while_loop(more, step, start)
-    return posterior, alpha, log_beta, each.sum() + penalty, (i > 1) & (gain < tolerance), i
+    labels, objective = votes.most_likely(posterior), each.sum() + penalty
+    return labels, posterior, alpha, jnp.exp(-log_beta), objective, (i > 1) & (gain < tolerance), i
 
 
 def _e_step(votes: LongVotes, alpha: Array, log_beta: Array) -> tuple[Array, Array]:

@@ -99,10 +99,7 @@ def mace(
         )
         knows, strategy = (rows / rows.sum(axis=-1, keepdims=True) for rows in (knows, strategy))
     priors = jnp.float32(competence_prior), jnp.float32(strategy_prior)
-    posterior, knows, strategy, likelihoods = _run(read, knows, strategy, jnp.int32(iterations), *priors)
-    # As means of their posteriors: exp(E[log .]), which the iterations use, does not sum to one.
-    competence, strategy = knows[:, 1] / knows.sum(axis=1), strategy / strategy.sum(axis=1, keepdims=True)
-    return MACEResult(read.most_likely(posterior), posterior, competence, strategy, likelihoods.max(), likelihoods)
+    return MACEResult(*_run(read, knows, strategy, jnp.int32(iterations), *priors))
 
 
 @jax.jit
@@ -123,8 +120,10 @@ def _run(votes: LongVotes, knows: Array, strategy: Array, iterations: Array, bet
         return jax.tree.map(lambda new, old: jnp.where(better, new, old), found, best), found[-1]
 
     nothing = (votes.shares(), knows[0], strategy[0], jnp.float32(-jnp.inf))
-    (posterior, *best, _), likelihoods = jax.lax.scan(keep, nothing, (knows, strategy))
-    return posterior, *best, likelihoods
+    (posterior, knew, wrote, _), likelihoods = jax.lax.scan(keep, nothing, (knows, strategy))
+    # exp(E[log p]), which the iterations use, does not sum to one: what is given out does.
+    competence, wrote = knew[:, 1] / knew.sum(axis=1), wrote / wrote.sum(axis=1, keepdims=True)
+    return votes.most_likely(posterior), posterior, competence, wrote, likelihoods.max(), likelihoods
 
 
 def e_step(votes: LongVotes, knows: Array, strategy: Array) -> tuple[Array, tuple[Array, Array], Array]:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int32
 
 from sensijax.core.struct import struct
-from sensijax.label.aggregation._votes import read_votes
+from sensijax.label.aggregation._votes import LongVotes, read_votes
 
 
 @struct
@@ -45,8 +46,11 @@ def majority(votes: Any, classes: int) -> MajorityResult:
       >>> found.labels.tolist(), found.tie.tolist()
       ([1, 0, -1], [False, True, False])
     """
-    read = read_votes(votes, classes)
-    shares = read.shares()
-    voted = read.per_item > 0
-    tie = voted & ((shares == shares.max(axis=1, keepdims=True)).sum(axis=1) > 1)
-    return MajorityResult(read.most_likely(shares), shares, tie, read.per_item.astype(jnp.int32))
+    return _count(read_votes(votes, classes))
+
+
+@jax.jit
+def _count(votes: LongVotes) -> MajorityResult:
+    shares = votes.shares()
+    tie = (votes.per_item > 0) & ((shares == shares.max(axis=1, keepdims=True)).sum(axis=1) > 1)
+    return MajorityResult(votes.most_likely(shares), shares, tie, votes.per_item.astype(jnp.int32))

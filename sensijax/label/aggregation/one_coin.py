@@ -61,7 +61,7 @@ def one_coin(votes: Any, classes: int, *, iterations: int = 100, tolerance: floa
     read = read_votes(votes, classes)
     fit = expectation_maximisation(read, jnp.int32(iterations), jnp.float32(tolerance), m_step=_m_step)
     return OneCoinResult(
-        read.most_likely(fit.posterior),
+        fit.labels,
         fit.posterior,
         fit.model,
         fit.prior,

@@ -65,9 +65,9 @@ def confident_joint(labels: Any, probs: Any, *, thresholds: Any = None) -> Confi
       thresholds: `[K]`, in place of the averages.
 
     Returns:
-      Thresholds, counts, and the matrices that follow. Counts, calibrated counts and matrices are those of cleanlab
-      2.9.0; like there, an example above several thresholds goes to its most probable class, whether or not that one is
-      above its own.
+      Thresholds, counts, and the matrices that follow, as in cleanlab 2.9.0 (with stable sorts, see `find_issues`).
+      Like there, an example above several thresholds goes to its most probable class, whether or not that one is above its
+      own.
 
     Raises:
       ArgumentError: if labels are no classes or rows of `probs` do not sum to one.
@@ -117,7 +117,8 @@ def calibrate(counts: np.ndarray, labels: Any) -> np.ndarray:
       [[3, 1], [0, 2]]
     """
     n = np.bincount(check_labels(labels, len(counts)), minlength=len(counts))
-    scaled = counts / counts.sum(axis=1, keepdims=True) * n[:, None]
+    scaled = (counts.T / counts.sum(axis=1) * n).T
+    scaled = scaled / scaled.sum() * n.sum()  # by 1, but for rounding: as cleanlab does, where ties hang on it
     whole = scaled.round()
     for row in range(len(counts)):
         # What rounding has lost or won goes to the cells that it treated worst.

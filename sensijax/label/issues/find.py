@@ -51,8 +51,9 @@ def find_issues(
 
     Returns:
       The issues. Under any rule, a label that the model finds most probable itself (to within 1e-6) is none. The lists
-      are those of cleanlab 2.9.0's `find_label_issues`; where margins are equal to the bit at the edge of a list, which
-      of them it takes depends there on the processor's sort, here on their order.
+      are those of cleanlab 2.9.0's `find_label_issues` with stable sorts. Its own sort is not stable, so that where
+      counts or margins are equal to the bit (small counts of many classes often are) its list depends on the
+      processor; here the order of classes and examples decides.
 
     Raises:
       ArgumentError: if labels are no classes or rows of `probs` do not sum to one.
