@@ -120,15 +120,15 @@ class Coverage(Directive):
         ]
         out = [
             _table(
-                f"Effects, nominal {about['level']}: share of {about['runs']} synthetic campaigns of {about['examples']} "
-                f"examples and {about['seeds']} seeds whose interval holds the planted effect",
+                f"Effects, nominal {about['level']}: share of {about['runs']} synthetic campaigns "
+                f"({about['examples']} examples, {about['seeds']} seeds) whose interval holds the planted effect",
                 ["campaigns", *terms, "effects of zero that are covered", "Holm: a false effect named"],
                 rows,
             )
         ]
         out.append(
             _table(
-                "Prediction sets: coverage of new examples, as drawn, under a shift of the prior, and there with ratios",
+                "Prediction sets: coverage of new examples, alike, under a shift of the prior, and there with ratios",
                 ["method", "n", "1 - alpha", "expected", "exchangeable", "prior shift", "prior shift, with ratios"],
                 [
                     [

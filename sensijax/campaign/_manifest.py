@@ -1,8 +1,10 @@
 """The manifest: what a campaign's folder says of itself, for readers that have neither the model nor JAX."""
 
+import contextlib
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sensijax.attack import Attack
@@ -11,9 +13,12 @@ from sensijax.campaign._pictures import picture_of
 from sensijax.campaign._plan import Plan
 from sensijax.campaign._standing import relabels
 from sensijax.campaign._store import LAYOUT
-from sensijax.core import digest
+from sensijax.core import ArgumentError, digest, stage_key_data
+from sensijax.core.keys import GENERATOR
 from sensijax.drift import Drift
 from sensijax.label import LabelNoise
+
+MOST_CLASSES = 64  # of which a matrix is written down
 
 
 def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> dict[str, Any]:
@@ -62,6 +67,7 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
                 "options": {k: _plain(v) for k, v in sweep.options.items()},
                 "about": (sweep.target.__doc__ or "").strip().split("\n")[0],
                 **_attack(campaign, plan, name),
+                **_labels(campaign, name),
             }
             for name, sweep in campaign.stages.items()
         },
@@ -121,6 +127,23 @@ def _attack(campaign: Campaign, plan: Plan, stage: str) -> dict[str, Any]:
             "picture": None if picture is None else picture[0],
         }
     }
+
+
+def _labels(campaign: Campaign, stage: str) -> dict[str, Any]:
+    """What readers should know of a stage that is annotation noise: how often it writes which class for which."""
+    examples, transitions = campaign.examples, {}
+    for value in campaign.stages[stage].values:
+        noise = campaign.perturbation(stage, value)
+        if not isinstance(noise, LabelNoise):
+            return {}
+        if noise.classes <= MOST_CLASSES and not np.all(noise.is_identity()):
+            seeds = list(campaign.seeds if noise.drawn else campaign.seeds[:1])  # type: ignore[arg-type,index]
+            data = [jnp.asarray(stage_key_data(seed, stage)) for seed in seeds]
+            keys = [jax.random.wrap_key_data(words, impl=GENERATOR) for words in data]
+            with contextlib.suppress(ArgumentError):  # a class without examples has no row
+                each = [noise.transition(key, examples.y, examples.x, ids=examples.ids) for key in keys]
+                transitions[f"{value:.9g}"] = np.round(np.mean(each, axis=0), 9).tolist()
+    return {"transitions": transitions}
 
 
 def _plain(value: Any) -> Any:

@@ -212,7 +212,10 @@ class Results(Responses):
 
         Returns:
           Columns: scenario, measured (accuracy against the observed labels), true (against what the examples are),
-          gap (measured - true), wrong_labels (the share of labels that are wrong), n (rows).
+          gap (measured - true), wrong_labels (the share of labels that are wrong), n (rows); and, where one known noise
+          acts and no weights, corrected: what `label.corrected_accuracy` concludes from the observed labels and the
+          noise's transition matrix, with its interval (low, high), else NaN. It assumes errors of the annotators that
+          tell nothing of the model's: under noise that depends on the example it is too high.
 
         Raises:
           ArgumentError: for a regression.

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sensijax import measure
+from sensijax import label, measure
 from sensijax.campaign._responses import linearised
 from sensijax.core.errors import ArgumentError
 
@@ -47,7 +47,7 @@ def annotation_of(results: "Results") -> pd.DataFrame:
     if results.metric != "accuracy":
         raise ArgumentError("results", "a regression", "classification: numbers are not called otherwise")
     names = [name for name, about in results._complete.items() if about["relabelled"]]
-    return results._connection.execute(
+    table = results._connection.execute(
         "select scenario, sum(weight * correct::int) / sum(weight) as measured, "
         'sum(weight * (prediction = target)::int) / sum(weight) as "true", measured - "true" as gap, '
         "sum(weight * (observed <> target)::int) / sum(weight) as wrong_labels, count(*) as n "
@@ -55,6 +55,33 @@ def annotation_of(results: "Results") -> pd.DataFrame:
         "where list_contains(?, scenario) and status <> 'nonfinite_input' group by scenario, i order by i",
         [names],
     ).df()
+    corrected = [_corrected(results, name) for name in table.scenario]
+    for column, values in zip(("corrected", "low", "high"), zip(*corrected, strict=True), strict=True):
+        table[column] = values
+    return table
+
+
+def _corrected(results: "Results", scenario: str) -> tuple[float, float, float]:
+    """The accuracy that the known noise allows to conclude, with its interval; NaN where it allows nothing."""
+    stages = results.manifest["stages"]
+    settings = results.manifest["scenarios"][scenario]["settings"]
+    noises = [(stage, value) for stage, value in settings if stages[stage]["family"] == "labels"]
+    nothing = float("nan"), float("nan"), float("nan")
+    if len(noises) != 1 or scenario in results._weights:
+        return nothing
+    ((stage, value),) = noises
+    transition = stages[stage]["transitions"].get(f"{value:.9g}")
+    if transition is None:
+        return nothing
+    observed, predicted = (results._arrays(column, [scenario])[scenario] for column in ("observed", "prediction"))
+    known = predicted >= 0
+    try:
+        label.corrected_accuracy(predicted[known].astype(int), observed[known].astype(int), transition)
+    except ArgumentError:  # noise that hardly leaves the classes apart
+        return nothing
+    terms = np.linalg.inv(transition)[observed.astype(int), predicted.astype(int)]
+    found = measure.paired_bootstrap(np.where(known, terms, 0.0)[None], binary=False)
+    return float(found.mean[0]), float(found.low[0]), float(found.high[0])
 
 
 def _parts_of(

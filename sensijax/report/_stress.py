@@ -236,6 +236,8 @@ def _annotation(results: Results, units: _numbers.Units) -> dict[str, Any] | Non
                 "measured": units.score(row.measured),
                 "true": units.score(row.true),
                 "gap": units.signed(row.gap),
+                "corrected": "–" if np.isnan(row.corrected) else units.score(row.corrected),
+                "interval": "" if np.isnan(row.corrected) else units.interval(row.low, row.high),
                 "bar": _figures.dumbbell(
                     row.true,
                     row.measured,

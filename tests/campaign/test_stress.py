@@ -194,6 +194,11 @@ def test_the_measured_accuracy_beside_the_true_one(results):
         assert table.loc[name, "measured"] < table.loc[name, "true"]
     assert table.loc["labels@0.4", "wrong_labels"] == pytest.approx(0.4, abs=4 * np.sqrt(0.24 / 180))
     assert table.loc["labels@0.4", "true"] == pytest.approx(results.baseline()[0])
+    for name, rate in (("labels@0.2", 0.2), ("labels@0.4", 0.4), ("adversary@0.25+labels@0.4", 0.4)):
+        row, spread = table.loc[name], np.sqrt(rate * (1 - rate) / 180) / (1 - 1.5 * rate)  # K / (K - 1) = 1.5
+        assert row.corrected == pytest.approx(row.true, abs=4 * spread)  # symmetric noise keeps the assumption
+        assert row.low < row.corrected < row.high and abs(row.corrected - row.true) < abs(row.gap)
+    assert np.isnan(table.loc["drift@1+labels@0.4", "corrected"])  # weighted: nothing is concluded
 
 
 def test_the_profile_has_an_axis_for_each_set_of_stages(results):
