@@ -125,9 +125,11 @@ def _triples(votes: tuple) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if (wrong := index[index < 0]).size:
             raise ArgumentError("votes", f"{name} {int(wrong[0])}", "an index from 0")
     # By item: sums over an item's votes read memory in order, and a second vote stands beside the first.
-    order = np.lexsort((worker, item))
-    item, worker, label = item[order], worker[order], label[order]
-    twice = np.flatnonzero((item[1:] == item[:-1]) & (worker[1:] == worker[:-1]))
+    cell = item * (worker.max() + 1) + worker
+    if (cell[1:] < cell[:-1]).any():
+        order = np.argsort(cell, kind="stable")
+        item, worker, label, cell = item[order], worker[order], label[order], cell[order]
+    twice = np.flatnonzero(cell[1:] == cell[:-1])
     if twice.size:
         i = twice[0]
         raise ArgumentError("votes", f"two by worker {worker[i]} on item {item[i]}", "one for each worker and item")

@@ -66,8 +66,8 @@ def confident_joint(labels: Any, probs: Any, *, thresholds: Any = None) -> Confi
 
     Returns:
       Thresholds, counts, and the matrices that follow, as in cleanlab 2.9.0 (with stable sorts, see `find_issues`).
-      Like there, an example above several thresholds goes to its most probable class, whether or not that one is above its
-      own.
+      Like there, an example above several thresholds goes to its most probable class, whether or not that one is above
+      its own.
 
     Raises:
       ArgumentError: if labels are no classes or rows of `probs` do not sum to one.
