@@ -1,6 +1,8 @@
 """Drift: distributions that move, simulated with a strength and a ground truth, and detected at a stated error rate."""
 
 from sensijax.drift import detect as detect
+from sensijax.drift.performance import EstimatedPerformance as EstimatedPerformance
+from sensijax.drift.performance import cbpe as cbpe
 from sensijax.drift.simulate import BoundaryRotation as BoundaryRotation
 from sensijax.drift.simulate import Change as Change
 from sensijax.drift.simulate import ClassDifference as ClassDifference
