@@ -104,7 +104,8 @@ def krippendorff_alpha(
       votes: integers `[N, A]`, -1 for no vote; the `Votes` of a `Crowd`; or `(item, worker, label)`, integers `[M]`.
         Items with fewer than two votes do not count.
       classes: K >= 2.
-      metric: `nominal_distance`, `ordinal_distance`, `interval_distance`, or a function of (values, totals) to squared distances `[K, K]`.
+      metric: `nominal_distance`, `ordinal_distance`, `interval_distance`, or a function of (values, totals) to squared
+        distances `[K, K]`.
       values: `[K]`, the numbers that the classes stand for; 0..K-1 unless given.
       confidence: in (0, 1), of the interval.
       resamples: B >= 1, of the items.

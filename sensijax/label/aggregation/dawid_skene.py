@@ -42,7 +42,8 @@ def dawid_skene(votes: Any, classes: int, *, iterations: int = 100, tolerance: f
 
     It starts from the shares of votes, as crowd-kit 1.4.2 does, and after as many iterations its posterior is
     crowd-kit's. It may stop at another one: here the gain of the log likelihood per vote decides; there that of a bound
-    in which the prior counts once for each vote, not for each item.
+    in which the prior counts once for each vote, not for each item. (On the test's three crowds posteriors differ by up
+    to 0.011, each by its own rule, and by less than 1e-6 after equally many iterations.)
 
     An annotator who used one label only tells nothing: a matrix that always says it explains as much. So where
     everybody voted once, the posterior is the prior.
