@@ -26,6 +26,9 @@ from sensijax.measure.modes import WorstGroup as WorstGroup
 from sensijax.measure.modes import confusion_changes as confusion_changes
 from sensijax.measure.modes import distribution_shift as distribution_shift
 from sensijax.measure.modes import worst_group as worst_group
+from sensijax.measure.proper_scores import BrierDecomposition as BrierDecomposition
+from sensijax.measure.proper_scores import brier_decomposition as brier_decomposition
+from sensijax.measure.proper_scores import nll as nll
 from sensijax.measure.regression import regression_responses as regression_responses
 from sensijax.measure.selective import Abstention as Abstention
 from sensijax.measure.selective import RiskCoverage as RiskCoverage
