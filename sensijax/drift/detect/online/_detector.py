@@ -119,19 +119,20 @@ class Detector:
 
         Args:
           state: of S streams, its leaves `[S, ...]`.
-          values: float32 `[T, S]` or `[T, S, d]`.
+          values: float32 `[S, T]` or `[S, T, d]`.
           fresh: of S streams, the state that an alarm leads back to.
           restart: bool, whether an alarm does.
 
         Returns:
-          The state afterwards, and for each value what was said: leaves `[T, S]`.
+          The state afterwards, and for each value what was said: leaves `[S, T]`.
         """
 
         def step(state: Any, value: Array) -> tuple[Any, Info]:
             state, info = jax.vmap(self.update)(state, value)
             return choose(info.drift & restart, fresh, state), info
 
-        return jax.lax.scan(step, state, values)
+        state, infos = jax.lax.scan(step, state, jnp.swapaxes(values, 0, 1))
+        return state, jax.tree.map(jnp.transpose, infos)
 
 
 def choose(condition: Array, yes: Any, no: Any) -> Any:

@@ -105,10 +105,8 @@ def run(
         raise ArgumentError("state", "another tree or other shapes", "the state of as many streams, by this detector")
     detector.check_state(begin)
     again = detector.restarts if restart is None else bool(restart)
-    state, drift, warning, rest = _steps(
-        detector, begin, fresh, np.moveaxis(values, 1, 0), np.bool_(again), trace=trace
-    )
-    drift, warning, *rest = (np.asarray(leaf).T for leaf in (drift, warning, *rest))
+    state, drift, warning, rest = _steps(detector, begin, fresh, values, np.bool_(again), trace=trace)
+    drift, warning, *rest = (np.asarray(leaf) for leaf in (drift, warning, *rest))
     statistic, width = rest or (None, None)
     if several:
         return Alarms(drift, warning, statistic, width, state)
@@ -142,12 +140,16 @@ def _values(detector: Detector, stream: Any) -> np.ndarray:
     if given.dtype.kind not in "biuf" or given.ndim not in (1 + d, 2 + d) or not given.size:
         raise ArgumentError("stream", f"{given.dtype}{list(given.shape)}", f"numbers {shape}, at least one value")
     with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused
-        values = given.astype(np.float32)
-    wrong, right = ~np.isfinite(values), "finite numbers: leave such values out, or impute them"
-    if not wrong.any() and detector.domain == "binary":
+        values = given.astype(np.float32, copy=False)
+    low, high = values.min(), values.max()  # NaN if there is one
+    if not (np.isfinite(low) and np.isfinite(high)):
+        wrong, right = ~np.isfinite(values), "finite numbers: leave such values out, or impute them"
+    elif detector.domain == "binary" and given.dtype != bool:
         wrong, right = (values != 0) & (values != 1), f"0 and 1 only: {name} watches errors"
-    elif not wrong.any() and detector.domain == "unit":
+    elif detector.domain == "unit" and (low < 0 or high > 1):
         wrong, right = (values < 0) | (values > 1), f"values in [0, 1], for which the bounds of {name} hold"
+    else:
+        return values
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ArgumentError("stream", f"{given[at]} at {list(at)}", right)

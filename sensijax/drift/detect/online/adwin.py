@@ -1,6 +1,6 @@
 """ADWIN: a window that keeps what agrees with the present, as an exponential histogram."""
 
-import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import jax
@@ -36,10 +36,7 @@ def epsilon_cut(n0: Any, n1: Any, variance: Any, delta: Any) -> Array:
       0.12995
     """
     n0, n1, variance, delta = (jnp.asarray(a, jnp.float32) for a in (n0, n1, variance, delta))
-    return _epsilon(1 / n0 + 1 / n1, variance, jnp.log(2 * jnp.log(n0 + n1) / delta))
-
-
-def _epsilon(inverse: Array, variance: Array, confidence: Array) -> Array:
+    inverse, confidence = 1 / n0 + 1 / n1, jnp.log(2 * jnp.log(n0 + n1) / delta)
     return jnp.sqrt(2 * inverse * variance * confidence) + 2 / 3 * confidence * inverse
 
 
@@ -122,8 +119,9 @@ class ADWIN(Detector):
         return ADWINState(jnp.zeros(shape), jnp.zeros(shape), jnp.zeros(self.rows, jnp.int32), jnp.int32(0))
 
     def update(self, state: ADWINState, value: Array) -> tuple[ADWINState, Info]:
-        state = self._insert(state, value[None], jnp.int32(1))
-        return jax.lax.cond(state.tick % self.clock == 0, self._look, lambda s: (s, self._quiet(s)), state)
+        low, carry = self._lower(self._low(state, 1), [], (value.astype(jnp.float32)[None], jnp.zeros(1), jnp.int32(1)))
+        state = self._upper(state, low, carry, state.tick + 1)
+        return self._judged(state, state.tick % self.clock == 0)
 
     def check_state(self, state: ADWINState) -> None:
         if len(set((np.asarray(state.tick) % self.clock).ravel().tolist())) > 1:
@@ -132,53 +130,124 @@ class ADWIN(Detector):
     def steps(self, state: ADWINState, values: Array, fresh: ADWINState, restart: Array) -> tuple[ADWINState, Info]:
         # Streams lie along the last axis here, which keeps the inner loops long. The clock is shared: an alarm comes at
         # a look, so a restart there leaves the ticks of all streams equal up to a multiple of `clock`.
-        state, fresh = (jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), tree) for tree in (state, fresh))
-        (length, streams), clock = values.shape, self.clock
+        state = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), state)
+        (streams, length), clock = values.shape, self.clock
         phase, width = state.tick[0] % clock, self._width(state.count)
-        padded = jnp.concatenate([values, jnp.zeros((2 * clock, streams), values.dtype)])
+        zeros, padded = jnp.zeros((clock, streams)), jnp.pad(values, ((0, 0), (0, max(clock - length, 0))))
 
         def block(state: ADWINState, index: Array) -> tuple[ADWINState, tuple[Info, Array]]:
             start = jnp.maximum(index * clock - phase, 0)
-            m = jnp.clip(jnp.minimum((index + 1) * clock - phase, length) - start, 0, clock)
-            new = jax.lax.dynamic_slice_in_dim(padded, start, clock)
-            state = self._insert(state, new, jnp.full(streams, m))
+            end = jnp.minimum((index + 1) * clock - phase, length)
+            m = jnp.maximum(end - start, 0)
+            first = jnp.minimum(start, padded.shape[1] - clock)  # a slice of `clock` values must fit
+            new = jax.lax.dynamic_slice_in_dim(padded, first, clock, axis=1).T
+            low, carry = jax.lax.cond(
+                (m == clock) & self._is_steady(state.count),
+                lambda low: self._lower_steady(low, new),
+                lambda low: self._lower(low, [], (jnp.roll(new, first - start, 0), zeros, jnp.full(streams, m))),
+                self._low(state, clock),
+            )
+            state = self._upper(state, low, carry, state.tick + m)
             # A block without its last value has no look. That is one question for all streams, so a real branch.
-            whole = (index + 1) * clock - phase <= length
-            state, info = jax.lax.cond(whole, self._look, lambda s: (s, self._quiet(s)), state)
+            state, info = self._judged(state, (index + 1) * clock - phase <= length)
+            # Nothing is in use where the counts are 0, so that a restart leaves the buckets themselves alone.
             again = info.drift & restart
-            state = jax.tree.map(lambda a, b: jnp.where(_for_leaf(again, a.ndim), a, b), fresh, state)
+            count, tick = jnp.where(again[None], 0, state.count), jnp.where(again, 0, state.tick)
+            state = ADWINState(state.mean, state.squares, count, tick)
             return state, (info, self._width(state.count))
 
-        state, (looks, after) = jax.lax.scan(block, state, jnp.arange(-(-length // clock) + 1))
+        blocks = jnp.arange(-(-length // clock) + 1)
+        state, (looks, after) = jax.lax.scan(block, state, blocks)
         # From looks to values: a verdict stands at its own value, and the window grows by one from value to value.
         times = phase + jnp.arange(length) + 1
-        look, since = times // clock - 1, times % clock
-        at = (since == 0)[:, None]
-        earlier = jnp.where((look >= 0)[:, None], after[jnp.maximum(look, 0)], (width - phase)[None]) + since[:, None]
-        there = jax.tree.map(lambda leaf: leaf[jnp.maximum(look, 0)], looks)
+        look = times // clock - 1
+        before = jnp.where((look >= 0)[:, None], after[jnp.maximum(look, 0)], (width - phase)[None])
+        ends = (blocks + 1) * clock - phase - 1
+
+        def at_ends(of_look: Array, of_value: Array) -> Array:
+            return of_value.at[:, ends].set(of_look.T, mode="drop")
+
+        nothing = jnp.zeros(values.shape, bool)
         info = Info(
-            at & there.drift, at & there.warning, jnp.where(at, there.statistic, 0), jnp.where(at, there.width, earlier)
+            at_ends(looks.drift, nothing),
+            nothing,
+            at_ends(looks.statistic, jnp.zeros(values.shape)),
+            at_ends(looks.width, (before + (times % clock)[:, None]).T),
         )
         return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), state), info
 
-    def _insert(self, state: ADWINState, new: Array, m: Array) -> ADWINState:
-        """Inserts the first m of the values `new` `[L, ...]`, a row at a time.
+    # Values go into the rows from below. One by one, a row that comes to M + 1 buckets merges its two oldest, so it ends
+    # with M or M - 1. In one go, of N = count + m buckets the (N - M + 1) // 2 oldest pairs are merged, and the same
+    # buckets remain. Lower rows, to which several buckets come at once, are unrolled: each has shapes of its own.
 
-        One by one, a row that comes to M + 1 buckets merges its two oldest, and so ends with M or M - 1. In one go, of
-        N = count + m buckets the (N - M + 1) // 2 oldest pairs are merged, and the same buckets remain.
+    def _low(self, state: ADWINState, length: int) -> tuple[Array, Array, Array]:
+        """The lower rows, where `length` values come at once."""
+        rows = 0
+        while length > 1 and rows < self.rows:
+            rows, length = rows + 1, (length + 1) // 2
+        return state.mean[:rows], state.squares[:rows], state.count[:rows]
+
+    def _lower(self, low: tuple, done: list, carry: tuple) -> tuple[tuple, tuple]:
+        """The lower rows that are not done with the first m of the buckets in the carry, and what they pass on."""
+        for row in range(len(done), len(low[0])):
+            carry, kept = self._row(carry, (*(x[row] for x in low), 2.0**row))
+            done.append(kept)
+        mean, squares, m = carry
+        return tuple(jnp.stack(x) for x in zip(*done, strict=True)), (mean[0], squares[0], m)  # () where no row is low
+
+    def _lower_steady(self, low: tuple, new: Array) -> tuple[tuple, tuple]:
+        """As `_lower` for `clock` values, where the rows have their steady counts: there all places are known."""
+        mean, squares, done = new, jnp.zeros(new.shape), []
+        for row, count in enumerate(self._steady()):
+            unused, passed = self.buckets - count, (count + len(mean) - self.buckets + 1) // 2
+            here = [jnp.concatenate([own[row, unused:], x]) for own, x in zip(low[:2], (mean, squares), strict=True)]
+            pad = jnp.zeros((unused, *new.shape[1:]))
+            done.append((*(jnp.concatenate([pad, x[2 * passed :]]) for x in here), low[2][row]))
+            (a, b), (sa, sb) = ((x[0 : 2 * passed : 2], x[1 : 2 * passed : 2]) for x in here)
+            mean, squares = (a + b) / 2, sa + sb + (a - b) ** 2 * (2.0**row / 2)
+        return self._lower(low, done, (mean, squares, jnp.full(new.shape[1:], len(mean), jnp.int32)))
+
+    def _steady(self) -> list[int]:
+        """The counts to which the lower rows come back after every `clock` values: one for each time that 2 divides it.
+
+        Such a row receives an even number of buckets, and then keeps M - 1 of them or M for ever.
         """
-        tick, carry, rows = state.tick + m, (new.astype(jnp.float32), jnp.zeros(new.shape), m), []
-        of_rows = (state.mean, state.squares, state.count, 2.0 ** jnp.arange(self.rows, dtype=jnp.float32))
-        first = 0
-        while len(carry[0]) > 1 and first < self.rows:  # fewer and fewer arrive: each row has a shape of its own
-            carry, row = self._row(carry, jax.tree.map(lambda leaf: leaf[first], of_rows))  # noqa: B023
-            rows.append(row)
-            first += 1
-        parts = [jax.tree.map(lambda *leaves: jnp.stack(leaves), *rows)] if rows else []
-        if first < self.rows:
-            parts.append(jax.lax.scan(self._row, carry, jax.tree.map(lambda leaf: leaf[first:], of_rows))[1])
-        mean, squares, count = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-        return ADWINState(mean, squares, count, tick)
+        counts: list[int] = []
+        arrived = [self.clock * k for k in range(1, 4 * self.buckets)]  # in a row's first blocks
+        while arrived[-1] % 2 == arrived[-2] % 2 and len(counts) < self.rows - 1:
+            passed = [max(n - self.buckets + 1, 0) // 2 for n in arrived]
+            counts.append(arrived[-1] - 2 * passed[-1])
+            arrived = passed
+        return counts
+
+    def _is_steady(self, count: Array) -> Array:
+        """bool, whether that is so in all streams."""
+        counts = jnp.array(self._steady(), jnp.int32).reshape(-1, *(1,) * (count.ndim - 1))
+        return (count[: len(counts)] == counts).all()
+
+    def _upper(self, state: ADWINState, low: tuple, carry: tuple, tick: Array) -> ADWINState:
+        """The rows above, to each of which one bucket comes at most. Where a row is full, all its places are known."""
+        first = len(low[0]) if low else 0
+        rows = (state.mean, state.squares, state.count)
+        rows = tuple(x.at[:first].set(new) for x, new in zip(rows, low, strict=True)) if low else rows
+
+        def come(carry: tuple) -> tuple:
+            row, (all_mean, all_squares, all_count), mean, squares, m = carry
+            own_mean, own_squares, count = all_mean[row], all_squares[row], all_count[row]
+            some, full = m > 0, (m > 0) & (count == self.buckets)
+            kept = (
+                jnp.where(some[None], jnp.concatenate([own_mean[1:], mean[None]]), own_mean),
+                jnp.where(some[None], jnp.concatenate([own_squares[1:], squares[None]]), own_squares),
+                count + m - 2 * full.astype(jnp.int32),
+            )
+            rows = tuple(x.at[row].set(k) for x, k in zip((all_mean, all_squares, all_count), kept, strict=True))
+            half = jnp.exp2(row.astype(jnp.float32)) / 2
+            passed = own_squares[0] + own_squares[1] + (own_mean[0] - own_mean[1]) ** 2 * half
+            return row + 1, rows, (own_mean[0] + own_mean[1]) / 2, passed, full.astype(jnp.int32)
+
+        begin = (jnp.int32(first), rows, *carry)
+        _, rows, *_ = jax.lax.while_loop(lambda c: (c[0] < self.rows) & (c[-1] > 0).any(), come, begin)
+        return ADWINState(*rows, tick)
 
     def _row(self, carry: tuple, row: tuple) -> tuple[tuple, tuple]:
         """A row with the first m of the buckets that come to it, and those that it passes on."""
@@ -189,11 +258,14 @@ class ADWIN(Detector):
         kept = [_from(x, m, length, most) for x in here]
         oldest = [_from(x, most - count, most, (length + 1) // 2 * 2) for x in here]
         (a, b), (sa, sb) = ((x[0::2], x[1::2]) for x in oldest)
-        passed = ((a + b) / 2, sa + sb + (a - b) ** 2 * (size / 2), merged)
-        return passed, (*kept, count + m - 2 * merged)
+        return ((a + b) / 2, sa + sb + (a - b) ** 2 * (size / 2), merged), (*kept, count + m - 2 * merged)
 
-    def _look(self, state: ADWINState) -> tuple[ADWINState, Info]:
-        """Cuts the window until no cut is called for."""
+    def _judged(self, state: ADWINState, look: Array) -> tuple[ADWINState, Info]:
+        """Where it is time for a look, the window cut until no cut is called for."""
+
+        def quiet(count: Array) -> tuple[Array, Info]:
+            width = self._width(count)
+            return count, say(jnp.zeros(width.shape, bool), jnp.zeros(width.shape), width)
 
         def shorten(carry: tuple) -> tuple:
             count, cut, drift, statistic, begun = carry
@@ -204,40 +276,59 @@ class ADWIN(Detector):
             count = count - (cut[None] & (row == oldest[None])).astype(jnp.int32)
             return count, cut, drift | cut, jnp.where(begun, statistic, found), jnp.bool_(True)
 
-        yes = jnp.ones(state.count.shape[1:], bool)
-        begin = (state.count, yes, ~yes, jnp.zeros(yes.shape), jnp.bool_(False))
-        count, _, drift, statistic, _ = jax.lax.while_loop(lambda carry: carry[1].any(), shorten, begin)
-        state = dataclasses.replace(state, count=count)  # type: ignore[type-var]
-        return state, say(drift, statistic, self._width(count))
+        def judge(count: Array) -> tuple[Array, Info]:
+            yes = jnp.ones(count.shape[1:], bool)
+            begin = (count, yes, ~yes, jnp.zeros(yes.shape), jnp.bool_(False))
+            count, _, drift, statistic, _ = jax.lax.while_loop(lambda carry: carry[1].any(), shorten, begin)
+            return count, say(drift, statistic, self._width(count))
 
-    def _quiet(self, state: ADWINState) -> Info:
-        width = self._width(state.count)
-        return say(jnp.zeros(width.shape, bool), jnp.zeros(width.shape), width)
+        count, info = jax.lax.cond(look, judge, quiet, state.count)
+        return ADWINState(state.mean, state.squares, count, state.tick), info
 
     def _width(self, count: Array) -> Array:
         sizes = (1 << jnp.arange(self.rows, dtype=jnp.int32)).reshape(-1, *(1,) * (count.ndim - 1))
         return jnp.sum(count * sizes, axis=0)
 
     def _cuts(self, state: ADWINState, count: Array) -> tuple[Array, Array]:
-        """The largest difference of means over its bound, and how many values the window has."""
-        more = (1,) * (count.ndim - 1)
-        used = jnp.arange(self.buckets).reshape(1, -1, *more) >= self.buckets - count[:, None]
-        sizes = (2.0 ** jnp.arange(self.rows, dtype=jnp.float32)).reshape(-1, 1, *more)
-        size = jnp.where(used, sizes, 0)
-        n = jnp.sum(size, axis=(0, 1))
-        mean = jnp.sum(size * state.mean, axis=(0, 1)) / jnp.maximum(n, 1)
-        centred = state.mean - mean[None, None]
-        variance = jnp.sum(jnp.where(used, state.squares, 0) + size * centred**2, axis=(0, 1)) / jnp.maximum(n, 1)
-        # With deviations from the window's mean the two parts' sums are opposite: u0 / n0 - u1 / n1 = u0 n / (n0 n1).
-        n0, u0 = _up_to(size), _up_to(size * centred)
-        n1 = n[None, None] - n0
-        allowed = used & (n0 >= self.minimum) & (n1 >= self.minimum)
-        n0, n1 = jnp.where(allowed, n0, self.minimum), jnp.where(allowed, n1, self.minimum)
-        less = jnp.float32(self.shorter)
+        """The largest difference of means over its bound, and how many values the window has.
+
+        Three passes from the oldest row in use to the youngest, with a few numbers for each stream that stay in cache:
+        the mean, the variance, the cuts.
+        """
+        zero = jnp.zeros(count.shape[1:])
+        in_use = jnp.any(count.reshape(self.rows, -1) > 0, axis=1)
+        last = jnp.max(jnp.where(in_use, jnp.arange(self.rows), 0))
+        least, less = jnp.float32(self.minimum), jnp.float32(self.shorter)
+
+        def each(of_bucket: Callable[..., Any], carry: Any) -> Any:
+            def row(i: Array, carry: Any) -> Any:
+                r = last - i
+                size, unused = jnp.exp2(r.astype(jnp.float32)), self.buckets - count[r]
+                for place in range(self.buckets):
+                    n = jnp.where(place >= unused, size, 0)
+                    carry = of_bucket(carry, n, state.mean[r, place], state.squares[r, place])
+                return carry
+
+            return jax.lax.fori_loop(0, last + 1, row, carry)
+
+        n, total = each(lambda c, n, mean, _: (c[0] + n, c[1] + n * mean), (zero, zero))
+        center = total / jnp.maximum(n, 1)
+        around = each(lambda c, n, mean, s: c + jnp.where(n > 0, s, 0) + n * (mean - center) ** 2, zero)
+        variance = around / jnp.maximum(n, 1)
         confidence = jnp.log(2 * jnp.log(jnp.maximum(n, 2)) / jnp.float32(self.delta))
-        epsilon = _epsilon(1 / (n0 - less) + 1 / (n1 - less), variance[None, None], confidence[None, None])
-        ratio = jnp.abs(u0) * n[None, None] / (n0 * n1) / epsilon
-        return jnp.max(jnp.where(allowed, ratio, 0), axis=(0, 1)), n.astype(jnp.int32)
+        steep, flat = 2 * variance * confidence, 2 / 3 * confidence
+
+        def cut(carry: tuple, size: Array, mean: Array, _: Array) -> tuple:
+            # With deviations from the window's mean both parts' sums are opposite: u0/n0 - u1/n1 = u0 n / (n0 n1).
+            n0, u0, most = carry
+            n0, u0 = n0 + size, u0 + size * (mean - center)
+            a, b = jnp.maximum(n0, least), jnp.maximum(n - n0, least)
+            inverse = (a + b - 2 * less) / ((a - less) * (b - less))
+            ratio = jnp.abs(u0) * n / (a * b * (jnp.sqrt(steep * inverse) + flat * inverse))
+            allowed = (size > 0) & (n0 >= least) & (n - n0 >= least)
+            return n0, u0, jnp.maximum(most, jnp.where(allowed, ratio, 0))
+
+        return each(cut, (zero, zero, zero))[2], n.astype(jnp.int32)
 
 
 def _from(x: Array, start: Array, most: int, length: int) -> Array:
@@ -248,19 +339,3 @@ def _from(x: Array, start: Array, most: int, length: int) -> Array:
         step = 1 << bit
         x = jnp.where(((start >> bit) & 1)[None] > 0, x[step:], x[:-step])
     return x[:length]
-
-
-def _up_to(x: Array) -> Array:
-    """Sums `[rows, M, ...]` from the oldest bucket (last row, first place) up to each, itself included."""
-    within = [x[:, 0]]
-    for place in range(1, x.shape[1]):
-        within.append(within[-1] + x[:, place])
-    older = [jnp.zeros_like(x[0, 0])]
-    for row in reversed(range(1, x.shape[0])):
-        older.append(older[-1] + within[-1][row])
-    return jnp.stack(within, axis=1) + jnp.stack(older[::-1])[:, None]
-
-
-def _for_leaf(condition: Array, ndim: int) -> Array:
-    """The condition of each stream `[S]`, shaped for leaves `[..., S]`."""
-    return condition.reshape((1,) * (ndim - 1) + condition.shape)
