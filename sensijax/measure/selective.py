@@ -104,7 +104,7 @@ def excess_aurc(confidence: Any, correct: Any) -> float:
       correct: `[N]` booleans, or 0 and 1.
 
     Returns:
-      The excess, 0 or more.
+      The excess, 0 or more; a difference below 1e-15 is rounding, and is 0.
 
     Raises:
       ArgumentError: if lengths differ, there are none, or values are NaN.
