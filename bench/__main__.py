@@ -9,12 +9,14 @@ of other sections stays.
 
 import argparse
 import datetime
+import functools
 import importlib.metadata
 import json
 import os
 import pathlib
 import platform
 import re
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -49,7 +51,9 @@ def main() -> None:
     arguments.add_argument("--peers", help="the Python of the environment of bench/peers/requirements.txt")
     arguments.add_argument("--alibi", help="the Python of the environment of bench/peers/requirements-alibi.txt")
     chosen = arguments.parse_args()
-    sections = SECTIONS | {"stress": lambda: stress.measure(chosen.alibi)} | (PEERED if chosen.peers else {})
+    sections: dict[str, Callable[[], Any]] = SECTIONS | {"stress": lambda: stress.measure(chosen.peers, chosen.alibi)}
+    if chosen.peers:
+        sections |= {name: functools.partial(measure, chosen.peers) for name, measure in PEERED.items()}
     if missing := set(chosen.only or ()) - set(sections):
         arguments.error(f"{', '.join(sorted(missing))}: give --peers")
     sj.enable_compile_cache()
@@ -73,7 +77,7 @@ def main() -> None:
     if chosen.only and out.exists():
         measured = json.loads(out.read_text()) | measured
     for name in chosen.only or sections:
-        measured[name] = PEERED[name](chosen.peers) if name in PEERED else sections[name]()
+        measured[name] = sections[name]()
         _PRINT[name](console, measured[name])
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(measured, indent=1) + "\n")

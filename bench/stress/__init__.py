@@ -2,17 +2,20 @@
 
 from typing import Any
 
-from bench.stress import cells, mmd
+from bench.stress import adwin, cells, dawid_skene, mmd
 
 
-def measure(alibi: str | None) -> dict[str, Any]:
+def measure(peers: str | None, alibi: str | None) -> dict[str, Any]:
     """Every claim after the other.
 
     Args:
-      alibi: the Python of the environment of `bench/peers/requirements-alibi.txt`; without it MMD is left out.
+      peers: the Python of the environment of `bench/peers/requirements.txt`, for Dawid-Skene and ADWIN.
+      alibi: that of `bench/peers/requirements-alibi.txt`, for MMD; what has no peer is left out.
 
     Returns:
       What each module measured, by its name.
     """
     found = {"cells": cells.measure()}
+    if peers:
+        found |= {"dawid_skene": dawid_skene.measure(peers), "adwin": adwin.measure(peers)}
     return found | ({"mmd": mmd.measure(alibi)} if alibi else {})
