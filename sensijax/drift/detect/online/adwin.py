@@ -176,7 +176,7 @@ class ADWIN(Detector):
         )
         return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), state), info
 
-    # Values go into the rows from below. One by one, a row that comes to M + 1 buckets merges its two oldest, so it ends
+    # Values go into the rows from below. One by one, a row that comes to M + 1 buckets merges its two oldest: it ends
     # with M or M - 1. In one go, of N = count + m buckets the (N - M + 1) // 2 oldest pairs are merged, and the same
     # buckets remain. Lower rows, to which several buckets come at once, are unrolled: each has shapes of its own.
 
@@ -247,7 +247,7 @@ class ADWIN(Detector):
 
         begin = (jnp.int32(first), rows, *carry)
         _, rows, *_ = jax.lax.while_loop(lambda c: (c[0] < self.rows) & (c[-1] > 0).any(), come, begin)
-        return ADWINState(*rows, tick)
+        return ADWINState(rows[0], rows[1], rows[2], tick)
 
     def _row(self, carry: tuple, row: tuple) -> tuple[tuple, tuple]:
         """A row with the first m of the buckets that come to it, and those that it passes on."""

@@ -38,7 +38,7 @@ class KSWIN(Detector):
     is some hundreds.
 
     alpha is the level of one test. Tests at neighbouring values see nearly the same window, so the false alarms of a
-    stream are fewer than alpha per value, but not few: see the benchmark of run lengths.
+    stream are fewer than alpha per value; `bench/run_lengths.py` measures how many.
 
     Attributes:
       alpha: in (0, 1).
