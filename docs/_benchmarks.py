@@ -100,6 +100,30 @@ class ErrorRates(Directive):
         return out
 
 
+class RunLengths(Directive):
+    """How long calibrated online detectors run without drift, from `bench/results/run_lengths.json`."""
+
+    def run(self) -> list[nodes.Node]:
+        found = json.loads((RESULTS / "run_lengths.json").read_text())
+        rows = []
+        for name, about in found["calibrated"].items():
+            spans = [
+                f"{min(cell['run_length_over_ert']):.2f} to {max(cell['run_length_over_ert']):.2f} ({size})"
+                for size, cell in about.items()
+                if size.endswith(" rows")
+            ]
+            delay = about["delay"].get("1.0")
+            rows.append([name, str(about["ert"]), *spans, f"{delay['mean_delay']:.1f}" if delay else ""])
+        head = [
+            "detector",
+            "expected run time asked for",
+            "measured over asked, a long reference",
+            "a short one",
+            "mean delay, shift of 1",
+        ]
+        return [_table("Run lengths without drift of detectors calibrated to an expected run time", head, rows)]
+
+
 class Coverage(Directive):
     """How often intervals and sets hold the truth, from `bench/results/coverage.json`."""
 
