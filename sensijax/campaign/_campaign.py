@@ -13,7 +13,7 @@ import numpy as np
 from sensijax.attack import Attack
 from sensijax.campaign._attacking import attack_faults
 from sensijax.campaign._perturbing import perturbation_faults
-from sensijax.campaign._scenario import STAGE_NAME, Scenario, Sweep
+from sensijax.campaign._scenario import STAGE_NAME, Scenario, Sweep, missing_options
 from sensijax.campaign._standing import Standings, fitted, standing_faults
 from sensijax.campaign.design import Design, isolated
 from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model, digest
@@ -203,6 +203,10 @@ def _sweep_faults(path: str, sweep: Sweep) -> Generator[Fault, None, bool]:
     axis = f"{path}.{sweep.axis}"
     if not sweep.values:
         yield Fault(axis, "no value", "at least 0 and one more")
+        return False
+    if missing := missing_options(sweep):
+        for name in missing:
+            yield Fault(f"{path}.{name}", "missing", f"a value: {sweep.kind} has no default for it")
         return False
     identities, wrong = 0, {}
     for i, value in enumerate(sweep.values):

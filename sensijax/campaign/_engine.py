@@ -106,8 +106,12 @@ class Engine:
 
     def shown(self, tile: Tile) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """The inputs of a tile as the model is shown them `[rows, ...]`, with their responses."""
-        inputs = self.inputs(tile)
-        return inputs.reshape(tile.rows, *inputs.shape[3:]), gathered(tile, self.dispatch(tile))
+        paths, standing = Paths(self.campaign, tile), self.campaign.standings.rows(tile)
+        parts, found = [], []
+        for chunk, batch, x in self._rows(tile, paths):
+            parts.append(np.asarray(x)[: chunk.valid])
+            found += self._respond(chunk, batch, x, paths, standing)
+        return np.concatenate(parts)[paths.answer], gathered(tile, found)
 
     def row(self, tile: Tile, row: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """One row of a tile, computed in the very micro-batch that it belongs to: its input `[...]`, its responses."""

@@ -125,6 +125,17 @@ def options_of(target: Any, axis: str) -> list[str]:
     return [name for name in accepted[0] if all(name in names for names in accepted)]
 
 
+def missing_options(sweep: Sweep) -> list[str]:
+    """The parameters that have no default and were not given."""
+    made = sweep.target.at if sweep.axis == "severity" else sweep.target
+    if isinstance(sweep.target, ChainScale) or not callable(made):
+        return []
+    empty, by_name = inspect.Parameter.empty, (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    parameters = inspect.signature(made).parameters.values()
+    needed = [p.name for p in parameters if p.default is empty and p.kind in by_name]
+    return [name for name in needed if name not in (sweep.axis, *sweep.options)]
+
+
 class Setting(NamedTuple):
     """One stage at one value."""
 

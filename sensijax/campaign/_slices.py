@@ -55,13 +55,17 @@ def annotation_of(results: "Results") -> pd.DataFrame:
         "where list_contains(?, scenario) and status <> 'nonfinite_input' group by scenario, i order by i",
         [names],
     ).df()
-    corrected = [_corrected(results, name) for name in table.scenario]
-    for column, values in zip(("corrected", "low", "high"), zip(*corrected, strict=True), strict=True):
-        table[column] = values
+    labels = {column: results._arrays(column, names) for column in ("observed", "prediction")} if names else {}
+    corrected = [
+        _corrected(results, name, labels["observed"][name], labels["prediction"][name]) for name in table.scenario
+    ]
+    table[["corrected", "low", "high"]] = np.array(corrected, np.float64).reshape(-1, 3)
     return table
 
 
-def _corrected(results: "Results", scenario: str) -> tuple[float, float, float]:
+def _corrected(
+    results: "Results", scenario: str, observed: np.ndarray, predicted: np.ndarray
+) -> tuple[float, float, float]:
     """The accuracy that the known noise allows to conclude, with its interval; NaN where it allows nothing."""
     stages = results.manifest["stages"]
     settings = results.manifest["scenarios"][scenario]["settings"]
@@ -73,7 +77,6 @@ def _corrected(results: "Results", scenario: str) -> tuple[float, float, float]:
     transition = stages[stage]["transitions"].get(f"{value:.9g}")
     if transition is None:
         return nothing
-    observed, predicted = (results._arrays(column, [scenario])[scenario] for column in ("observed", "prediction"))
     known = predicted >= 0
     try:
         label.corrected_accuracy(predicted[known].astype(int), observed[known].astype(int), transition)

@@ -179,6 +179,9 @@ class _Reader:
             if key in statics(target) and isinstance(value, list):
                 settings[key] = tuple(value)  # such as box = [0, 1]: no axis
                 continue
+            if key in statics(target) and isinstance(value, dict):
+                settings[key] = value  # such as mapping = {3 = 5, 5 = 3}
+                continue
             try:
                 settings[key] = _values(value)
             except ValueError as error:

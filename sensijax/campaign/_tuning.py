@@ -1,6 +1,7 @@
 """The micro-batch: chosen by measuring and remembered, so that the same work has the same shapes, and bits, again."""
 
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
@@ -16,8 +17,10 @@ import jax
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Engine, is_out_of_memory
 from sensijax.campaign._environment import environment
+from sensijax.campaign._paths import Paths
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._programs import Programs
+from sensijax.campaign._scenario import Scenario
 from sensijax.campaign._store import Store
 from sensijax.core import cache_folder, digest
 
@@ -45,8 +48,9 @@ class Tuning:
 
     def __init__(self, campaign: Campaign, plan: Plan, programs: Programs, environment: str, store: Store | None):
         self.campaign, self.plan, self.programs, self.store = campaign, plan, programs, store
-        self.clean = next(tile for tile in plan.tiles if not tile.structures)
-        self.tile_rows = sorted(tile.rows for tile in plan.tiles)
+        unmoved = next(tile for tile in plan.tiles if not tile.structures)
+        self.clean = dataclasses.replace(unmoved, scenarios=(Scenario(),), seeds=unmoved.seeds[:1])
+        self.tile_rows = sorted(Paths(campaign, tile).rows for tile in plan.tiles)  # those that the model sees
         self.address = digest(environment, programs.digest("forward"), campaign.model.digest, self.tile_rows)
 
     def micro_batch(self) -> int:
@@ -137,7 +141,7 @@ def estimate_seconds(campaign: Campaign, plan: Plan) -> float:
     rows: dict[tuple, int] = {}
     sample: dict[tuple, Tile] = {}
     for tile in plan.tiles:
-        rows[tile.structures] = rows.get(tile.structures, 0) + tile.rows
+        rows[tile.structures] = rows.get(tile.structures, 0) + Paths(campaign, tile).rows
         sample.setdefault(tile.structures, tile)
     timed = {s: tile for s, tile in sample.items() if len(s) <= 1 and not any(one.passes for one in s)}
     engine.compile(tuple(dict.fromkeys(structure for structures in timed for structure in structures)))

@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy.optimize import isotonic_regression
 
 from sensijax.core.errors import ArgumentError
 from sensijax.drift.detect._door import check_key, check_level, generator
@@ -181,6 +180,8 @@ def _calibrated(how: str, scores: np.ndarray, y: np.ndarray, weights: np.ndarray
     values, first = np.unique(scores, return_index=True)
     mass, ones = np.add.reduceat(weights, first), np.add.reduceat(weights * y, first)
     seen = mass > 0
+    from scipy.optimize import isotonic_regression  # start-up that nothing else needs
+
     fit = isotonic_regression(ones[seen] / mass[seen], weights=mass[seen]).x
     return np.interp(new, values[seen], fit)
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from sensijax.core.errors import ArgumentError
 from sensijax.core.struct import struct
@@ -88,7 +88,7 @@ def corrected_accuracy(
         raise ArgumentError("transition", f"condition number {condition:.3g}", right)
     terms = np.linalg.inv(t)[seen, said]
     value, n = float(terms.mean()), len(terms)
-    half = float(norm.ppf((1 + confidence) / 2) * terms.std(ddof=1) / np.sqrt(n))
+    half = float(ndtri((1 + confidence) / 2) * terms.std(ddof=1) / np.sqrt(n))
     return CorrectedAccuracy(value, value - half, value + half, float((said == seen).mean()), confidence, condition, n)
 
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import gammaln
-from scipy.stats import poisson
 
 from sensijax.core.errors import ArgumentError
 from sensijax.core.struct import static
@@ -99,7 +98,7 @@ def win_shares(voters: int, classes: int) -> np.ndarray:
     share[0] = 0
     for c in range(1, voters // 2 + 1):
         n = voters - c
-        log_pmf = poisson.logpmf(np.arange(n + 1), n / others)
+        log_pmf = _log_poisson(np.arange(n + 1), n / others)
         pmf = np.exp(log_pmf)
         below = np.where(np.arange(n + 1) < c, pmf, 0)
         most_ties, total = min(n // c, others), 0.0
@@ -108,9 +107,14 @@ def win_shares(voters: int, classes: int) -> np.ndarray:
             choices = gammaln(others + 1) - gammaln(t + 1) - gammaln(others - t + 1)
             total += np.exp(choices + t * log_pmf[c]) * rest[n - t * c] / (t + 1)
             rest = np.convolve(rest, below)[: n + 1]
-        share[c] = min(total / poisson.pmf(n, n), 1)
+        share[c] = min(total / np.exp(_log_poisson(n, n)), 1)
     share.flags.writeable = False  # it is kept
     return share
+
+
+def _log_poisson(count: Any, mean: float) -> Any:
+    """The logarithm of the probability of counts under Poisson's distribution."""
+    return count * np.log(mean) - mean - gammaln(np.asarray(count) + 1)
 
 
 def _power(pmf: np.ndarray, times: int) -> np.ndarray:

@@ -83,3 +83,35 @@ def weights_of(weights: Any, n: int) -> np.ndarray | None:
     if not array.any():
         raise ArgumentError("weights", "only zeros", "a weight above 0 for at least one row")
     return array
+
+
+def outcomes(confidence: Any, correct: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Confidences in [0, 1] and whether each prediction was right, both float64 `[N]`, N >= 1."""
+    confidence, correct = probabilities("confidence", confidence), zeros_and_ones("correct", correct)
+    same_shape(confidence=confidence, correct=correct)
+    if not len(confidence):
+        raise ArgumentError("confidence", "none", "at least one prediction")
+    return confidence, correct
+
+
+def scored_outcomes(confidence: Any, correct: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Scores on any scale, larger where the model is surer, and whether it was right, both float64 `[N]`, N >= 1."""
+    confidence, correct = numbers("confidence", confidence), zeros_and_ones("correct", correct)
+    same_shape(confidence=confidence, correct=correct)
+    if not len(confidence) or np.isnan(confidence).any():
+        raise ArgumentError("confidence", "NaN" if len(confidence) else "none", "at least one score, none of them NaN")
+    return confidence, correct
+
+
+def forecasts(p: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities float64 `[N, K]` whose rows sum to 1 to within 1e-4, and labels int64 `[N]`, N >= 1."""
+    p = probabilities("p", p, 2)
+    if p.size == 0:
+        raise ArgumentError("p", f"shape {list(p.shape)}", "at least one example [N, K]")
+    wrong = p.sum(axis=1)[np.abs(p.sum(axis=1) - 1) > 1e-4]
+    if wrong.size:
+        raise ArgumentError("p", f"a row with sum {wrong[0]:g}", "rows of probabilities sum to 1")
+    labels = class_numbers("labels", labels, p.shape[1])
+    if len(labels) != len(p):
+        raise ArgumentError("labels", f"{len(labels)}", f"one label for each of {len(p)} rows")
+    return p, labels

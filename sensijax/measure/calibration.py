@@ -6,16 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.special import psi
 
-from sensijax.core.errors import ArgumentError
-from sensijax.measure._validate import (
-    class_numbers,
-    numbers,
-    probabilities,
-    same_shape,
-    weights_of,
-    whole_number,
-    zeros_and_ones,
-)
+from sensijax.measure._validate import forecasts, outcomes, scored_outcomes, weights_of, whole_number
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,7 +58,7 @@ def reliability(confidence: Any, correct: Any, bins: int = 15, weights: Any = No
       >>> reliability([0.2, 0.9, 1.0], [False, True, True], bins=2).counts.tolist()
       [1, 2]
     """
-    confidence, correct = _outcomes(confidence, correct)
+    confidence, correct = outcomes(confidence, correct)
     weights = weights_of(weights, len(confidence))
     return from_sums(*bin_sums(confidence, correct, whole_number("bins", bins, 1), weights))
 
@@ -122,15 +113,7 @@ def brier(p: Any, labels: Any, weights: Any = None) -> float:
       >>> round(brier([[0.7, 0.2, 0.1]], [0]), 6)
       0.14
     """
-    p = probabilities("p", p, 2)
-    if p.size == 0:
-        raise ArgumentError("p", f"shape {list(p.shape)}", "at least one example [N, K]")
-    wrong = p.sum(axis=1)[np.abs(p.sum(axis=1) - 1) > 1e-4]
-    if wrong.size:
-        raise ArgumentError("p", f"a row with sum {wrong[0]:g}", "rows of probabilities sum to 1")
-    labels = class_numbers("labels", labels, p.shape[1])
-    if len(labels) != len(p):
-        raise ArgumentError("labels", f"{len(labels)}", f"one label for each of {len(p)} rows")
+    p, labels = forecasts(p, labels)
     scores = np.square(p - np.eye(p.shape[1])[labels]).sum(axis=1)
     return float(np.average(scores, weights=weights_of(weights, len(p))))
 
@@ -161,10 +144,7 @@ def aurc(confidence: Any, correct: Any, weights: Any = None) -> float:
       >>> round(aurc([0.9, 0.8, 0.7, 0.6, 0.5], [1, 1, 0, 1, 0]), 6)
       0.196667
     """
-    confidence, correct = numbers("confidence", confidence), zeros_and_ones("correct", correct)
-    same_shape(confidence=confidence, correct=correct)
-    if not len(confidence) or np.isnan(confidence).any():
-        raise ArgumentError("confidence", "NaN" if len(confidence) else "none", "at least one score, none of them NaN")
+    confidence, correct = scored_outcomes(confidence, correct)
     weight = weights_of(weights, len(confidence))
     weight = np.ones(len(confidence)) if weight is None else weight * (np.count_nonzero(weight) / weight.sum())
     _, level = np.unique(-confidence[weight > 0], return_inverse=True)
@@ -195,11 +175,3 @@ def from_sums(counts: np.ndarray, confidence: np.ndarray, correct: np.ndarray) -
     bins = len(counts)
     with np.errstate(invalid="ignore"):
         return Reliability(np.arange(bins + 1) / bins, counts, confidence / counts, correct / counts)
-
-
-def _outcomes(confidence: Any, correct: Any) -> tuple[np.ndarray, np.ndarray]:
-    confidence, correct = probabilities("confidence", confidence), zeros_and_ones("correct", correct)
-    same_shape(confidence=confidence, correct=correct)
-    if not len(confidence):
-        raise ArgumentError("confidence", "none", "at least one prediction")
-    return confidence, correct

@@ -7,8 +7,8 @@ from scipy.fft import dct, idct
 from scipy.special import ndtri
 
 from sensijax.core.errors import ArgumentError
-from sensijax.measure._validate import class_numbers, fraction, probabilities, weights_of, whole_number
-from sensijax.measure.calibration import _outcomes, bin_sums, ece, from_sums, reliability
+from sensijax.measure._validate import forecasts, fraction, outcomes, weights_of, whole_number
+from sensijax.measure.calibration import bin_sums, ece, from_sums, reliability
 
 _CELLS = 8192  # of the grid on which residuals are smoothed
 
@@ -38,7 +38,7 @@ def equal_mass_ece(confidence: Any, correct: Any, bins: int = 15, weights: Any =
       >>> round(equal_mass_ece([0.6, 0.7, 0.8, 0.9], [0, 1, 1, 1], bins=2), 6)
       0.15
     """
-    confidence, correct = _outcomes(confidence, correct)
+    confidence, correct = outcomes(confidence, correct)
     bins, weight = whole_number("bins", bins, 1), weights_of(weights, len(confidence))
     weight = np.ones(len(confidence)) if weight is None else weight
     order = np.lexsort((weight, correct, confidence))  # sums in one order, whatever the order of the rows
@@ -72,12 +72,7 @@ def classwise_ece(p: Any, labels: Any, bins: int = 15, weights: Any = None) -> f
       >>> round(classwise_ece([[0.8, 0.2], [0.6, 0.4]], [0, 1], bins=2), 6)
       0.2
     """
-    p = probabilities("p", p, 2)
-    if p.size == 0:
-        raise ArgumentError("p", f"shape {list(p.shape)}", "at least one example [N, K]")
-    labels = class_numbers("labels", labels, p.shape[1])
-    if len(labels) != len(p):
-        raise ArgumentError("labels", f"{len(labels)}", f"one label for each of {len(p)} rows")
+    p, labels = forecasts(p, labels)
     return float(np.mean([ece(p[:, k], labels == k, bins, weights) for k in range(p.shape[1])]))
 
 
@@ -108,7 +103,7 @@ def debiased_ece(confidence: Any, correct: Any, bins: int = 15) -> float:
       >>> round(debiased_ece([0.9, 0.9, 0.9, 0.9], [1, 1, 0, 0]), 6)
       0.076667
     """
-    confidence, correct = _outcomes(confidence, correct)
+    confidence, correct = outcomes(confidence, correct)
     if len(confidence) < 2:
         raise ArgumentError("confidence", "one prediction", "at least two: a single one has no variance")
     joined: list[np.ndarray] = []
@@ -148,7 +143,7 @@ def smooth_ece(confidence: Any, correct: Any) -> float:
       >>> round(smooth_ece([1.0, 1.0, 1.0, 1.0], [1, 1, 1, 0]), 4)
       0.25
     """
-    confidence, correct = _outcomes(confidence, correct)
+    confidence, correct = outcomes(confidence, correct)
     residual = (correct - confidence) / len(confidence)
     at = np.clip(confidence * _CELLS - 0.5, 0, _CELLS - 1)
     low = np.minimum(at.astype(np.int64), _CELLS - 2)
@@ -213,7 +208,7 @@ def reliability_intervals(
       >>> round(low[0], 4).item(), round(high[0], 4).item()
       (0.3968, 0.8922)
     """
-    confidence, correct = _outcomes(confidence, correct)
+    confidence, correct = outcomes(confidence, correct)
     z = float(ndtri((1 + fraction("level", level, "a confidence level")) / 2))
     diagram = from_sums(*bin_sums(confidence, correct, whole_number("bins", bins, 1)))
     n, rate = np.where(diagram.counts > 0, diagram.counts, np.nan), diagram.accuracy

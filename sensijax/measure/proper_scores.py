@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from sensijax.core.errors import ArgumentError
-from sensijax.measure._validate import class_numbers, probabilities, weights_of, whole_number
+from sensijax.measure._validate import forecasts, weights_of, whole_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +50,7 @@ def nll(p: Any, labels: Any, weights: Any = None) -> float:
       >>> round(nll([[0.5, 0.5], [0.25, 0.75]], [0, 0]), 6)
       1.039721
     """
-    p, labels = _forecasts(p, labels)
+    p, labels = forecasts(p, labels)
     weights = weights_of(weights, len(p))
     kept = np.ones(len(p), bool) if weights is None else weights > 0  # 0 times inf is no score
     with np.errstate(divide="ignore"):
@@ -85,7 +84,7 @@ def brier_decomposition(p: Any, labels: Any, bins: int = 15) -> BrierDecompositi
       >>> round(parts.reliability, 6), round(parts.resolution, 6)
       (0.05, 0.5)
     """
-    p, labels = _forecasts(p, labels)
+    p, labels = forecasts(p, labels)
     bins = whole_number("bins", bins, 1)
     parts = np.zeros(5)
     for k in range(p.shape[1]):
@@ -98,16 +97,3 @@ def brier_decomposition(p: Any, labels: Any, bins: int = 15) -> BrierDecompositi
         terms = ((fbar - ybar) ** 2, (ybar - base) ** 2, (y - base) ** 2, (f - fbar) ** 2, 2 * (f - fbar) * (y - ybar))
         parts += [term.mean() for term in terms]
     return BrierDecomposition(*parts.tolist())
-
-
-def _forecasts(p: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    p = probabilities("p", p, 2)
-    if p.size == 0:
-        raise ArgumentError("p", f"shape {list(p.shape)}", "at least one example [N, K]")
-    wrong = p.sum(axis=1)[np.abs(p.sum(axis=1) - 1) > 1e-4]
-    if wrong.size:
-        raise ArgumentError("p", f"a row with sum {wrong[0]:g}", "rows of probabilities sum to 1")
-    labels = class_numbers("labels", labels, p.shape[1])
-    if len(labels) != len(p):
-        raise ArgumentError("labels", f"{len(labels)}", f"one label for each of {len(p)} rows")
-    return p, labels

@@ -4,11 +4,10 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from scipy.special import ndtri
-from scipy.stats import binom
+from scipy.special import bdtr, ndtri
 
 from sensijax.core.errors import ArgumentError
-from sensijax.measure._validate import fraction, numbers, same_shape, weights_of, whole_number, zeros_and_ones
+from sensijax.measure._validate import fraction, numbers, scored_outcomes, weights_of, whole_number
 from sensijax.measure.calibration import aurc
 
 
@@ -86,7 +85,7 @@ def risk_coverage(confidence: Any, correct: Any, weights: Any = None) -> RiskCov
       >>> risk_coverage([0.9, 0.8, 0.8], [1, 0, 1]).risk.round(3).tolist()
       [0.0, 0.333]
     """
-    confidence, correct = _outcomes(confidence, correct)
+    confidence, correct = scored_outcomes(confidence, correct)
     weight = weights_of(weights, len(confidence))
     weight = np.ones(len(confidence)) if weight is None else weight
     kept = weight > 0
@@ -116,7 +115,7 @@ def excess_aurc(confidence: Any, correct: Any) -> float:
       >>> excess_aurc([0.9, 0.1], [0, 1])
       0.5
     """
-    confidence, correct = _outcomes(confidence, correct)
+    confidence, correct = scored_outcomes(confidence, correct)
     return max(0.0, round(aurc(confidence, correct) - aurc(correct, correct), 15))
 
 
@@ -170,7 +169,7 @@ def abstention(confidence: Any, correct: Any, thresholds: Any, level: float = 0.
       >>> abstention([0.9, 0.2], [1, 0], [0.5, 0.95]).status
       ('ok', 'nothing accepted')
     """
-    confidence, correct = _outcomes(confidence, correct)
+    confidence, correct = scored_outcomes(confidence, correct)
     thresholds = numbers("thresholds", thresholds)
     if np.isnan(thresholds).any():
         raise ArgumentError("thresholds", "NaN", "numbers, none of them NaN")
@@ -216,7 +215,7 @@ def threshold_for_risk(confidence: Any, correct: Any, risk: float, delta: float 
     """
     kind = np.asarray(confidence).dtype
     kind = kind if kind.kind == "f" else np.dtype(np.float64)
-    confidence, correct = _outcomes(confidence, correct)
+    confidence, correct = scored_outcomes(confidence, correct)
     risk, delta = fraction("risk", risk, "a risk"), fraction("delta", delta, "a probability")
     ranks, n = whole_number("ranks", ranks, 1), len(confidence)
     ordered = -np.sort(-confidence)
@@ -224,7 +223,7 @@ def threshold_for_risk(confidence: Any, correct: Any, risk: float, delta: float 
         at = -np.inf if j == ranks else ordered[-(-n * j // ranks) - 1]
         taken = np.full(n, True) if j == ranks else confidence > at
         m, wrong = int(taken.sum()), float((1 - correct)[taken].sum())
-        if m and binom.cdf(wrong, m, risk) <= delta / ranks:
+        if m and bdtr(wrong, m, risk) <= delta / ranks:
             above = at if j == ranks else np.nextafter(kind.type(at), kind.type(np.inf))
             return Threshold(float(above), m / n, wrong / m, "ok")
     return Threshold(float("inf"), 0.0, float("nan"), "nothing accepted")
@@ -263,11 +262,3 @@ def threshold_for_cost(confidence: Any, correct: Any, cost_error: float, cost_ab
     if cost_abstain < cost[best]:
         return Threshold(float("inf"), 0.0, float("nan"), "nothing accepted")
     return Threshold(float(curve.threshold[best]), float(curve.coverage[best]), float(curve.risk[best]), "ok")
-
-
-def _outcomes(confidence: Any, correct: Any) -> tuple[np.ndarray, np.ndarray]:
-    confidence, correct = numbers("confidence", confidence), zeros_and_ones("correct", correct)
-    same_shape(confidence=confidence, correct=correct)
-    if not len(confidence) or np.isnan(confidence).any():
-        raise ArgumentError("confidence", "NaN" if len(confidence) else "none", "at least one score, none of them NaN")
-    return confidence, correct

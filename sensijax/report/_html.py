@@ -87,6 +87,7 @@ def _content(results: Results) -> dict[str, Any]:
     confidence = _tables.confidence_table(results, list(stages.stage))
     perturbed = scenarios[scenarios.scenario != "clean"]
     drawn = sum(len(manifest["scenarios"][name]["seeds"]) > 1 for name in perturbed.scenario)
+    stress = _stress.section(results, units)
     return {
         "m": manifest,
         "u": units,
@@ -100,10 +101,10 @@ def _content(results: Results) -> dict[str, Any]:
             manifest["data"]["examples"],
         ),
         "headline": [
-            *filter(None, [_stress.headline(results, units)]),
+            *([stress["headline"]] if stress and stress["headline"] else []),
             *_words.headline(scenarios, stages, interactions, confidence, manifest["tolerance"], units),
         ],
-        "stress": _stress.section(results, units),
+        "stress": stress,
         "tiles": _sections.tiles(results, perturbed, units),
         "tolerance": units.tolerance(manifest["tolerance"]),
         "ranking": _sections.ranking(results, stages, units),

@@ -35,6 +35,7 @@ def section(results: Results, units: _numbers.Units) -> dict[str, Any] | None:
     effects = effects.assign(clear=_clear(effects))
     scored = profile[profile.order > 0]
     return {
+        "headline": _headline(effects, units),
         "families": [
             (name, FAMILIES[about["family"]], about["kind"], about["about"]) for name, about in stages.items()
         ],
@@ -48,13 +49,10 @@ def section(results: Results, units: _numbers.Units) -> dict[str, Any] | None:
     }
 
 
-def headline(results: Results, units: _numbers.Units) -> Sentence | None:
+def _headline(effects: pd.DataFrame, units: _numbers.Units) -> Sentence | None:
     """One sentence on what happens when everything comes together; None where no three stages ran together."""
-    most = max((len(results.manifest["scenarios"][name]["settings"]) for name in results.scenario_names), default=0)
-    if most < 3:
+    if effects.empty or (most := int(effects.order.max())) < 3:
         return None
-    effects = results.effects(most, averaged=True)
-    effects = effects.assign(clear=_clear(effects))
     last = effects[effects.order == most].iloc[0]
     alone = effects[(effects.order == 1) & effects.stages.isin(last.stages.split(" x "))]
     total = float(alone.effect.sum())

@@ -46,7 +46,8 @@ def rows_of(results, scenario, seed):
 def test_staged_goes_from_alone_to_pairs_to_all(campaign):
     sizes = [len(scenario.settings) for scenario in campaign.scenarios]
     assert sizes == sorted(sizes) and len(sizes) == 2 * 3 * 3
-    assert sj.design.staged(order=2).scenarios(campaign.stages)
+    pairs = list(sj.design.staged(order=2).scenarios(campaign.stages))
+    assert {len(scenario.settings) for scenario in pairs} == {1, 2}
     with pytest.raises(sj.ArgumentError, match="limit"):
         list(sj.design.staged(limit=5).scenarios(campaign.stages))
 
@@ -253,6 +254,57 @@ def test_more_noise_has_other_tiles_and_the_same_noise_the_same(make_campaign):
         return {t.id for t in sj.make_plan(make_campaign(stages=stages, design=sj.design.isolated())).tiles}
 
     assert tiles(0.2) == tiles(0.2) and len(tiles(0.2) & tiles(0.3)) == 1  # the clean one
+
+
+STRESS_SPEC = """schema = 1
+[model]
+load = "sensijax.demo:Recipe"
+[data]
+load = "sensijax.data:digits"
+limit = 40
+[[stage]]
+name = "concept"
+kind = "concept_shift"
+strength = [0, 0.5]
+mapping = { 3 = 5, 5 = 3 }
+[[stage]]
+name = "few"
+kind = "subpopulation_shift"
+strength = [0, 1]
+value = 3
+"""
+
+
+def test_a_spec_takes_tables_and_says_what_is_missing(tmp_path):
+    (tmp_path / "spec.toml").write_text(STRESS_SPEC)
+    with pytest.raises(sj.CampaignError) as caught:
+        sj.load_spec(tmp_path / "spec.toml")
+    faults = {fault.path: fault for fault in caught.value.faults}
+    assert set(faults) == {"model.load", "stage.few.share"}  # the table of the concept is no fault
+    assert faults["stage.few.share"].came == "missing" and faults["stage.few.share"].location.endswith(":12")
+
+
+def test_what_is_timed_is_the_clean_baseline_and_what_the_model_sees(campaign):
+    from sensijax.campaign._programs import Programs
+    from sensijax.campaign._tuning import Tuning
+
+    programs = Programs(campaign)
+    tuning = Tuning(campaign, sj.make_plan(campaign, programs), programs, "here", None)
+    assert tuning.clean.rows == 60 and sum(tuning.tile_rows) == 60 * (1 + 1 + 3)
+
+
+def test_what_is_shown_of_a_tile_is_computed_once(campaign, monkeypatch):
+    from sensijax.campaign._engine import Engine
+    from sensijax.campaign._programs import Programs
+
+    programs = Programs(campaign)
+    plan = sj.make_plan(campaign, programs)
+    engine, calls, rows = Engine(campaign, plan, programs, 64), [], Engine._rows
+    monkeypatch.setattr(Engine, "_rows", lambda *given: calls.append(given) or rows(*given))
+    tile = plan.tiles[0]
+    x, columns = engine.shown(tile)
+    assert len(calls) == 1 and len(x) == tile.rows == len(columns["correct"])
+    np.testing.assert_array_equal(x, engine.inputs(tile).reshape(x.shape))
 
 
 def test_kinds_of_a_spec():
