@@ -127,7 +127,7 @@ def options_of(target: Any, axis: str) -> list[str]:
 
 def missing_options(sweep: Sweep) -> list[str]:
     """The parameters that have no default and were not given."""
-    made = sweep.target.at if sweep.axis == "severity" else sweep.target
+    made = getattr(sweep.target, "at", None) if sweep.axis == "severity" else sweep.target
     if isinstance(sweep.target, ChainScale) or not callable(made):
         return []
     empty, by_name = inspect.Parameter.empty, (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
