@@ -52,13 +52,23 @@ class Engine:
       plan: its plan.
       programs: its programs.
       micro_batch: rows computed at once; every chunk has exactly this many.
+      mesh: the devices over which the rows of a micro-batch are spread; None: one device.
 
     Attributes:
       compiled: how many programs were compiled so far.
       compile_seconds: how long that took (wall clock; programs compile side by side).
     """
 
-    def __init__(self, campaign: Campaign, plan: Plan, programs: Programs, micro_batch: int):
+    def __init__(
+        self,
+        campaign: Campaign,
+        plan: Plan,
+        programs: Programs,
+        micro_batch: int,
+        mesh: jax.sharding.Mesh | None = None,
+    ):
+        if mesh is not None and mesh.size > 1:
+            raise ArgumentError("mesh", f"{mesh.size} devices", "one device, for now")
         self.campaign, self.plan, self.programs, self.micro_batch = campaign, plan, programs, micro_batch
         self.compiled = 0
         self.compile_seconds = 0.0
