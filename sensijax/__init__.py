@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sensijax.campaign import design as design
     from sensijax.campaign import load_spec as load_spec
     from sensijax.campaign import make_plan as make_plan
+    from sensijax.campaign import on as on
     from sensijax.campaign import perturbed_inputs as perturbed_inputs
     from sensijax.campaign import propagation as propagation
     from sensijax.campaign import recompute as recompute
@@ -57,6 +58,7 @@ _HOME = {
         "design",
         "load_spec",
         "make_plan",
+        "on",
         "perturbed_inputs",
         "propagation",
         "recompute",

@@ -1,6 +1,7 @@
 """Campaigns: scenarios, designs of experiment, the plan, the executor, the store of results."""
 
 from sensijax.campaign import design as design
+from sensijax.campaign import on as on
 from sensijax.campaign._campaign import Campaign as Campaign
 from sensijax.campaign._cell import Cell as Cell
 from sensijax.campaign._cell import perturbed_inputs as perturbed_inputs

@@ -1,6 +1,5 @@
-"""Running a campaign: what is missing is computed, tile after tile, while the finished ones are being written."""
+"""Running a campaign: what is missing is handed to a crew, tile after tile, and what is finished is never lost."""
 
-import concurrent.futures
 import dataclasses
 import logging
 import os
@@ -10,25 +9,21 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from sensijax.campaign._campaign import Campaign
-from sensijax.campaign._engine import Answers, Engine, gathered, is_out_of_memory
-from sensijax.campaign._environment import environment, refuse_mixing
+from sensijax.campaign._environment import refuse_mixing
 from sensijax.campaign._manifest import manifest_of
-from sensijax.campaign._pictures import keep_pictures
-from sensijax.campaign._plan import BYTES_PER_ROW, Plan, Tile, make_plan
+from sensijax.campaign._plan import BYTES_PER_ROW, Plan, make_plan
 from sensijax.campaign._programs import Programs
 from sensijax.campaign._results import Results
-from sensijax.campaign._store import Coded, Store
-from sensijax.campaign._tuning import Tuning
+from sensijax.campaign._store import Store
+from sensijax.campaign._worker import Finished, Tally
+from sensijax.campaign.on import Placement, mesh
+from sensijax.campaign.on._placement import Crew, Job
 from sensijax.core import ArgumentError, StoreError
-from sensijax.measure import STATUSES
 
 log = logging.getLogger(__name__)
-
-MINIMUM_MICRO_BATCH = 1
 
 
 class Progress(NamedTuple):
@@ -59,6 +54,7 @@ def run(
     campaign: Campaign,
     store: str | os.PathLike,
     *,
+    on: Placement | None = None,
     micro_batch: int | None = None,
     allow_mixed: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -71,18 +67,19 @@ def run(
     Args:
       campaign: what to run.
       store: the folder; made if it is not there.
+      on: where tiles are computed, see `sensijax.on`; all devices of this process unless given.
       micro_batch: rows computed at once; measured and remembered unless given. Perturbed inputs do not depend on it;
         the last bit of the model's outputs may.
       allow_mixed: go on in a folder whose tiles come from another environment (another JAX, another device).
       progress: called with a `Progress` as the run goes on, from this thread.
 
     Returns:
-      The results, complete.
+      The results; complete, but for tiles that failed again and again on a cluster (they are logged).
 
     Raises:
       StoreError: if the folder cannot be written or the disk is full (what is finished stays), or it holds tiles of
         another environment and `allow_mixed` is False.
-      ArgumentError: if the model returns probabilities, or `micro_batch` < 1.
+      ArgumentError: if the model returns probabilities, `micro_batch` < 1, or the placement does not fit.
 
     Example:
       >>> results = run(campaign, "runs/digits")          # doctest: +SKIP
@@ -90,7 +87,10 @@ def run(
     """
     if micro_batch is not None and micro_batch < 1:
         raise ArgumentError("micro_batch", micro_batch, "at least one row")
-    return _Run(campaign, Store(store), micro_batch, allow_mixed, progress or (lambda _: None)).execute()
+    if on is not None and not isinstance(on, Placement):
+        raise ArgumentError("on", repr(on), "a placement: sensijax.on.mesh(...), .ray(...) or .processes()")
+    run = _Run(campaign, Store(store), allow_mixed, progress or (lambda _: None))
+    return run.execute(mesh() if on is None else on, micro_batch)
 
 
 def check_folder(folder: str | os.PathLike, plan: Plan) -> None:
@@ -116,50 +116,44 @@ def check_folder(folder: str | os.PathLike, plan: Plan) -> None:
 
 
 class _Run:
-    def __init__(
-        self, campaign: Campaign, store: Store, micro_batch: int | None, allow_mixed: bool, progress: Callable
-    ):
-        self.campaign, self.store, self.micro_batch, self.allow_mixed, self.report = (
-            campaign,
-            store,
-            micro_batch,
-            allow_mixed,
-            progress,
-        )
+    def __init__(self, campaign: Campaign, store: Store, allow_mixed: bool, progress: Callable[[Progress], None]):
+        self.campaign, self.store, self.allow_mixed, self.report = campaign, store, allow_mixed, progress
         self.started = time.perf_counter()
-        self.environment = environment()
         self.latencies: list[float] = []
-        self.busy = self.sweep_seconds = 0.0
-        self.ready_at = 0.0
-        self.computed = 0
+        self.plan = Plan((), (), 0)
+        self.finished_tiles = self.finished_rows = self.computed = 0
 
-    def execute(self) -> Results:
+    def execute(self, on: Placement, micro_batch: int | None) -> Results:
         self.report(Progress("planning"))
         programs = Programs(self.campaign)
-        plan = make_plan(self.campaign, programs)
-        self.plan = plan
-        self._open_folder(plan)
-        done = self.store.scan(tile.id for tile in plan.tiles)
-        for name in done.damaged:
-            log.warning("%s was damaged: moved to quarantine, will be computed again", name)
-        for tile in done.conflicts:
-            log.warning("tile %s exists twice with different content: the computation is not deterministic", tile)
-        todo = [tile for tile in plan.tiles if tile.id not in done.parts]
-        self.finished_tiles = len(plan.tiles) - len(todo)
-        self.finished_rows = plan.rows - sum(tile.rows for tile in todo)
-        if todo:
-            self._compute(programs, todo)
-        self._finish(len(todo), done.damaged)
+        self.plan = plan = make_plan(self.campaign, programs)
+        check_folder(self.store.folder, plan)
+        job = Job(self.campaign, plan, programs, self.store, micro_batch, self.allow_mixed, self._note)
+        with on.crew(job) as crew:
+            self._open_folder(crew.environment)
+            done = self.store.scan(tile.id for tile in plan.tiles)
+            for name in done.damaged:
+                log.warning("%s was damaged: moved to quarantine, will be computed again", name)
+            for tile in done.conflicts:
+                log.warning("tile %s exists twice with different content: the computation is not deterministic", tile)
+            todo = [tile for tile in plan.tiles if tile.id not in done.parts]
+            self.finished_tiles = len(plan.tiles) - len(todo)
+            self.finished_rows = plan.rows - sum(tile.rows for tile in todo)
+            if todo:
+                tally = crew.compute(todo, self._finished)
+                crew.pictures()
+                self._record(crew, tally, done.damaged)
+        self.report(self._progress("done"))
         return Results.open(self.store.folder)
 
     # --- before ------------------------------------------------------------------------------------------------------
 
-    def _open_folder(self, plan: Plan) -> None:
-        check_folder(self.store.folder, plan)
-        manifest = manifest_of(self.campaign, plan, self.environment)
+    def _open_folder(self, environment: dict[str, Any]) -> None:
+        plan = self.plan
+        manifest = manifest_of(self.campaign, plan, environment)
         before = self.store.read_json("campaign.json")
         if not self.allow_mixed and self.store.tiles() & {tile.id for tile in plan.tiles}:
-            refuse_mixing(self.store, self.environment)
+            refuse_mixing(self.store, environment)
         self.store.clear_strays()
         if before is not None and before["id"] != manifest["id"]:
             self.store.write_json(f"history/{before['id']}.json", before)
@@ -173,103 +167,24 @@ class _Run:
         manifest["examples"] = examples.name
         if before != manifest:
             self.store.write_json("campaign.json", manifest)
-        self.store.write_json(f"environments/{self.environment['id']}.json", self.environment)
+        self.store.write_json(f"environments/{environment['id']}.json", environment)
 
     def _example_columns(self) -> dict[str, np.ndarray]:
         examples = self.campaign.examples
         label = examples.y if examples.y.ndim == 1 else np.full(len(examples), np.nan, np.float32)
         return {"example": examples.ids, "label": label, **examples.groups}
 
-    # --- the sweep ---------------------------------------------------------------------------------------------------
+    # --- meanwhile, and after ----------------------------------------------------------------------------------------
 
-    def _compute(self, programs: Programs, todo: list[Tile]) -> None:
-        self.report(self._progress("measuring"))
-        tuning = Tuning(self.campaign, self.plan, programs, self.environment["id"], self.store)
-        width = self.micro_batch or tuning.micro_batch()
-        while True:
-            self.report(self._progress("compiling"))
-            self.engine = Engine(self.campaign, self.plan, programs, width)
-            try:
-                self._sweep(todo)
-                keep_pictures(self.campaign, self.plan, self.engine, self.store)
-                return
-            except jax.errors.JaxRuntimeError as error:
-                if not is_out_of_memory(error) or width <= MINIMUM_MICRO_BATCH:
-                    raise
-                width = tuning.halve(width)
-                log.warning("the device ran out of memory: going on with micro-batches of %d", width)
-                present = self.store.tiles()
-                todo = [tile for tile in todo if tile.id not in present]
+    def _note(self, phase: str) -> None:
+        self.report(self._progress(phase))
 
-    def _sweep(self, todo: list[Tile]) -> None:
-        self.engine.compile(tuple(dict.fromkeys(s for tile in todo for s in tile.structures)))
-        sweep_started = time.perf_counter()
-        writer = _Writer(self._commit)
-        try:
-            in_flight: tuple[Tile, Any, float] | None = None
-            for tile in todo:
-                if in_flight is not None and any(structure.synchronous for structure in tile.structures):
-                    self._collect(writer, *in_flight)  # what is finished goes to disk before the host is busy
-                    in_flight = None
-                at = time.perf_counter()
-                dispatched = tile, self.engine.dispatch(tile), at
-                if in_flight is not None:  # the next tile is queued on the device before the host looks at this one
-                    self._collect(writer, *in_flight)
-                in_flight = dispatched
-            if in_flight is not None:
-                self._collect(writer, *in_flight)
-            writer.wait()
-        finally:
-            writer.close()
-            self.sweep_seconds += time.perf_counter() - sweep_started
-
-    def _collect(self, writer: "_Writer", tile: Tile, found: list[Answers], dispatched: float) -> None:
-        jax.block_until_ready([answers.columns for answers in found])
-        now = time.perf_counter()
-        self.latencies.append(now - max(dispatched, self.ready_at))
-        self.busy += self.latencies[-1]
-        self.ready_at = now
-        columns = gathered(tile, found)
-        writer.put(tile, columns)
-        self.computed += tile.rows
+    def _finished(self, found: Finished) -> None:
+        self.latencies.append(found.seconds)
+        self.computed += found.rows
         self.finished_tiles += 1
-        self.finished_rows += tile.rows
-        accuracy = float(columns["correct"].mean()) if "correct" in columns else None
-        self.report(self._progress("running", tile.scenarios[-1].name, accuracy))
-
-    def _commit(self, tile: Tile, columns: dict[str, np.ndarray]) -> None:
-        scenario, seed, example = np.unravel_index(np.arange(tile.rows), tile.shape)
-        examples = self.campaign.examples
-
-        address = {
-            "scenario": Coded([s.name for s in tile.scenarios], scenario),
-            "stages": Coded(["+".join(s.stages) or "clean" for s in tile.scenarios], scenario),
-            "severity": np.array([np.nan if s.severity is None else s.severity for s in tile.scenarios], np.float64)[
-                scenario
-            ],
-            "seed": np.array(tile.seeds, np.uint64)[seed],
-            "example": examples.ids[tile.start + example],
-        }
-        standing = self.campaign.standings.rows(tile)
-        if examples.y.ndim == 1:
-            address["label"] = examples.y[tile.start + example]
-        if examples.is_classification:
-            address["target"] = address["label"] if standing is None else standing.target
-            address["observed"] = address["label"] if standing is None else standing.observed
-        address["weight"] = np.ones(tile.rows, np.float32) if standing is None else standing.weight
-        status = Coded(STATUSES, columns.pop("status"))
-        stages_digest = Coded([self.campaign.settings_digest(s) for s in tile.scenarios], scenario)
-        constants = {
-            "tile": tile.id,
-            "model": self.campaign.model.digest,
-            "data": self.campaign.data.digest,
-            "program": tile.program,
-            "environment": self.environment["id"],
-            "micro_batch": self.engine.micro_batch,
-        }
-        self.store.commit(tile.id, {**address, **columns, "status": status, "stages_digest": stages_digest}, constants)
-
-    # --- after -------------------------------------------------------------------------------------------------------
+        self.finished_rows += found.rows
+        self.report(self._progress("running", found.scenario, found.accuracy))
 
     def _progress(self, phase: str, scenario: str = "", accuracy: float | None = None) -> Progress:
         return Progress(
@@ -284,31 +199,31 @@ class _Run:
             accuracy,
         )
 
-    def _finish(self, computed_tiles: int, damaged: tuple[str, ...]) -> None:
-        if computed_tiles:
-            self.store.append_line("runs.jsonl", dataclasses.asdict(self._statistics(computed_tiles, damaged)))
-        self.report(self._progress("done"))
+    def _record(self, crew: Crew, tally: Tally, damaged: tuple[str, ...]) -> None:
+        if self.latencies:
+            self.store.append_line("runs.jsonl", dataclasses.asdict(self._statistics(crew, tally, damaged)))
 
-    def _statistics(self, computed_tiles: int, damaged: tuple[str, ...]) -> "RunStatistics":
+    def _statistics(self, crew: Crew, tally: Tally, damaged: tuple[str, ...]) -> "RunStatistics":
         p50, p99 = np.percentile(self.latencies, [50, 99])
         return RunStatistics(
-            tiles_computed=computed_tiles,
+            tiles_computed=len(self.latencies),
             tiles_total=len(self.plan.tiles),
             rows_computed=self.computed,
             damaged_parts=len(damaged),
             programs_planned=self.plan.programs,
-            programs_compiled=self.engine.compiled,
-            micro_batch=self.engine.micro_batch,
-            compile_seconds=self.engine.compile_seconds,
-            sweep_seconds=self.sweep_seconds,
+            programs_compiled=tally.programs_compiled,
+            micro_batch=tally.micro_batch,
+            compile_seconds=tally.compile_seconds,
+            sweep_seconds=tally.sweep_seconds,
             total_seconds=time.perf_counter() - self.started,
-            rows_per_second=self.computed / self.sweep_seconds,
-            scenarios_per_second=self.computed / len(self.campaign.examples) / self.sweep_seconds,
+            rows_per_second=self.computed / tally.sweep_seconds,
+            scenarios_per_second=self.computed / len(self.campaign.examples) / tally.sweep_seconds,
             tile_latency_p50=float(p50),
             tile_latency_p99=float(p99),
-            device_share=min(1.0, self.busy / self.sweep_seconds),
-            device=self.environment["device"],
-            environment=self.environment["id"],
+            device_share=min(1.0, tally.busy_seconds / (tally.sweep_seconds * tally.workers)),
+            workers=tally.workers,
+            device=crew.environment["device"],
+            environment=crew.environment["id"],
             finished_at=time.time(),
         )
 
@@ -320,13 +235,14 @@ class RunStatistics:
     Attributes:
       tiles_computed, tiles_total, rows_computed: how much. A row is one example under one variant.
       damaged_parts: found and computed again.
-      programs_planned, programs_compiled: equal, in a complete run that did not run out of memory.
+      programs_planned, programs_compiled: equal, in a complete run of one worker that did not run out of memory.
       micro_batch: rows at once.
       compile_seconds, sweep_seconds, total_seconds: wall clock; the sweep is all after compilation.
       rows_per_second: perturbed examples judged per second of the sweep.
       scenarios_per_second: variants (scenario x seed over the whole data set) per second of the sweep.
       tile_latency_p50, tile_latency_p99: seconds from a tile's turn on the device until its results are there.
-      device_share: fraction of the sweep's wall clock in which the device had work.
+      device_share: fraction of the sweep's wall clock in which the devices had work.
+      workers: how many computed side by side.
       device, environment: where.
       finished_at: seconds since 1970.
     """
@@ -346,33 +262,7 @@ class RunStatistics:
     tile_latency_p50: float
     tile_latency_p99: float
     device_share: float
+    workers: int
     device: str
     environment: str
     finished_at: float
-
-
-class _Writer:
-    """Writes finished tiles in a thread of its own, while the device goes on; never more than one is on its way to
-    disk.
-
-    So a kill loses the tile in hand and at most one that was computed and not yet written.
-    """
-
-    def __init__(self, commit: Callable[[Tile, dict[str, np.ndarray]], None]):
-        self._commit = commit
-        self._thread = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="sensijax-writer")
-        self._writing: concurrent.futures.Future | None = None
-
-    def put(self, tile: Tile, columns: dict[str, np.ndarray]) -> None:
-        """Starts to write a tile once the one before it is on disk; raises what went wrong with that one."""
-        self.wait()
-        self._writing = self._thread.submit(self._commit, tile, columns)
-
-    def wait(self) -> None:
-        """Waits until everything is on disk; raises what went wrong."""
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            writing.result()
-
-    def close(self) -> None:
-        self._thread.shutdown(wait=True)

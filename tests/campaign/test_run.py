@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 import sensijax as sj
-from sensijax.campaign import _engine, _run
+from sensijax.campaign import _engine
+from sensijax.campaign.on import _mesh
 from sensijax.perturb import image
 
 EXACT = ["scenario", "stages", "severity", "seed", "example", "label", "prediction", "correct", "flipped", "status"]
@@ -243,8 +244,8 @@ def test_more_severities_reuse_the_old_tiles_of_other_stages(run_folder, make_ca
 
 
 def test_another_environment_is_refused_until_allowed(run_folder, make_campaign, monkeypatch):
-    real = _run.environment()
-    monkeypatch.setattr(_run, "environment", lambda: {**real, "id": "f" * 32, "device": "another"})
+    real = _mesh.environment()
+    monkeypatch.setattr(_mesh, "environment", lambda: {**real, "id": "f" * 32, "device": "another"})
     next((run_folder / "parts").iterdir()).unlink()
     with pytest.raises(sj.StoreError, match="device: 'cpu' then, 'another' now"):
         sj.run(make_campaign(), run_folder, micro_batch=64)
