@@ -9,6 +9,7 @@ import importlib
 import sys
 
 import sensijax
+from sensijax.cli._placing import add_placement
 
 OK, FOUND, BAD_INPUT, INCOMPLETE, IO_ERROR = 0, 1, 2, 3, 74
 
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--out", metavar="DIR", help="the folder (default: sensijax-demo, or sensijax-demo-stress with --stress)"
     )
+    add_placement(sub)
     running(sub)
 
     sub = command("gallery", "Draw every perturbation of images at every severity on one sheet.")
@@ -81,6 +83,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", metavar="DIR", help="the folder (default: [run] out, or runs/NAME beside the spec)")
     sub.add_argument("--micro-batch", type=int, metavar="N", help="rows computed at once (default: measured)")
     sub.add_argument("--cell", metavar="CELL", help="recompute this one cell alone and compare it with what is stored")
+    add_placement(sub)
     running(sub)
 
     sub = command(
