@@ -10,6 +10,8 @@
     pictures/            some adversarial examples of each attack, for the report
     runs.jsonl           one line for every run that computed something
 
+On an object store (`_object_store.py`) the folder has the same names, and a part's commit marker replaces the rename.
+
 A part is written to a temporary name, flushed to disk, and renamed to its final name, which holds the BLAKE2b digest of
 its bytes: whatever happens, a name that is there and matches its bytes is a whole tile. Plain Parquet readers return
 wrong values silently for most flipped bits; the digest does not.
@@ -20,21 +22,24 @@ import errno
 import json
 import os
 import pathlib
-import platform
 import re
-import uuid
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
 import numpy as np
 
+from sensijax.campaign._columns import Coded as Coded
+from sensijax.campaign._columns import ColumnWriter, quoted
+from sensijax.campaign._writing import TEMPORARY, flush, guarded, is_abandoned, temporary_file, temporary_name
 from sensijax.core.digest import file_digest
 from sensijax.core.errors import StoreError
 
 LAYOUT = 2  # raised when the columns of a part change meaning
 
-_PART = re.compile(r"([0-9a-f]{32})-([0-9a-f]{32})\.(?:parquet|npz)")
+PART = re.compile(r"([0-9a-f]{32})-([0-9a-f]{32})\.(?:parquet|npz)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,26 +57,45 @@ class Scan:
     conflicts: tuple[str, ...]
 
 
-class Coded(NamedTuple):
-    """A column of few distinct words: `words[codes[i]]` in row i.
-
-    DuckDB spells the words out; handing it Python strings, a row at a time, would cost more than all else.
-    """
-
-    words: Sequence[str]
-    codes: np.ndarray
-
-
 class Store:
     """A campaign's folder.
 
     Args:
       folder: where; made when the first thing is written.
+
+    Attributes:
+      folder: the folder.
+      location: what names it: what `open_store` opens again, in any process.
     """
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = pathlib.Path(folder)
-        self._writer: duckdb.DuckDBPyConnection | None = None
+        self.location = str(self.folder)
+        self._columns = ColumnWriter()
+
+    def __reduce__(self) -> tuple:
+        return type(self), (os.path.abspath(self.folder),)
+
+    def check_writable(self, bytes_needed: int = 0) -> None:
+        """Makes the folder and finds out whether it can be written.
+
+        Args:
+          bytes_needed: about how much is going to be written.
+
+        Raises:
+          StoreError: if it cannot be made or written, or the disk has less room.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            raise StoreError(f"cannot write to the folder {self.folder}: {error}") from error
+        free = shutil.disk_usage(self.folder).free
+        if free < bytes_needed:
+            raise StoreError(
+                f"{self.folder} has {free:,} bytes free; what is missing of the campaign needs about {bytes_needed:,}"
+            )
 
     # --- parts -------------------------------------------------------------------------------------------------------
 
@@ -92,12 +116,14 @@ class Store:
           StoreError: if the disk is full or the folder cannot be written; nothing partial is left under a final name.
         """
         return self._write(
-            self.folder / "parts", f"{tile}-", ".parquet", lambda path: self._copy(path, columns, constants)
+            self.folder / "parts", f"{tile}-", ".parquet", lambda path: self._columns.write(path, columns, constants)
         )
 
     def write_examples(self, columns: Mapping[str, np.ndarray]) -> pathlib.Path:
         """Writes the table of examples (id, label, groups); the same content always has the same name."""
-        return self._write(self.folder / "examples", "", ".parquet", lambda path: self._copy(path, columns, {}))
+        return self._write(
+            self.folder / "examples", "", ".parquet", lambda path: self._columns.write(path, columns, {})
+        )
 
     def commit_arrays(self, unit: str, arrays: Mapping[str, np.ndarray]) -> pathlib.Path:
         """Writes a finished unit of an evaluation as `units/UNIT-DIGEST.npz`, the way `commit` writes a tile.
@@ -119,19 +145,23 @@ class Store:
         """Finds the files of these units, as `scan` finds parts."""
         return self._scan("units", set(units))
 
-    def scan(self, tiles: Iterable[str] | None = None) -> Scan:
+    def scan(self, tiles: Iterable[str] | None = None, *, afresh: bool = False) -> Scan:
         """Finds the parts of these tiles (all, if None) and verifies their digests; damaged ones go to quarantine.
+
+        Args:
+          tiles: their ids.
+          afresh: read every byte where it is stored, even if an intact copy of it is at hand. A folder has no copies.
 
         Raises:
           StoreError: if a part cannot be read at all (permissions, I/O).
         """
-        return self._scan("parts", None if tiles is None else set(tiles))
+        return self._scan("parts", None if tiles is None else set(tiles), afresh)
 
-    def _scan(self, folder: str, wanted: set[str] | None) -> Scan:
+    def _scan(self, folder: str, wanted: set[str] | None, afresh: bool = False) -> Scan:
         parts: dict[str, pathlib.Path] = {}
         damaged, conflicts = [], []
         for path in sorted((self.folder / folder).glob("*")):
-            match = _PART.fullmatch(path.name)
+            match = PART.fullmatch(path.name)
             if not match or (wanted is not None and match[1] not in wanted):
                 continue
             try:
@@ -149,15 +179,14 @@ class Store:
 
     def tiles(self) -> set[str]:
         """The ids of all tiles that have a part, by name alone (not verified)."""
-        matches = (_PART.fullmatch(path.name) for path in (self.folder / "parts").glob("*.parquet"))
+        matches = (PART.fullmatch(path.name) for path in (self.folder / "parts").glob("*.parquet"))
         return {match[1] for match in matches if match}
 
     def clear_strays(self) -> int:
         """Removes temporary files of this machine's writers that no longer live; returns how many."""
         removed = 0
-        for path in [*self.folder.glob(".tmp *"), *self.folder.glob("*/.tmp *")]:
-            _, host, pid, _ = path.name.split(" ")
-            if host == platform.node() and not _alive(int(pid)):
+        for path in [*self.folder.glob(f"{TEMPORARY}*"), *self.folder.glob(f"*/{TEMPORARY}*")]:
+            if is_abandoned(path):
                 path.unlink(missing_ok=True)
                 removed += 1
         return removed
@@ -169,17 +198,57 @@ class Store:
           StoreError: if there is no part yet, or the table of examples is damaged.
         """
         if not parts:
-            raise StoreError(f"{self.folder} holds no finished tile yet: `sensijax run` computes them")
+            raise StoreError(f"{self.location} holds no finished tile yet: `sensijax run` computes them")
         connection = duckdb.connect()
-        files = ", ".join(_quote(str(path)) for path in parts)
+        files = ", ".join(quoted(str(path)) for path in parts)
         connection.execute(f"create view responses as select * from read_parquet([{files}])")
         if examples is not None:
             if not examples.exists() or file_digest(examples) != examples.stem:
                 raise StoreError(f"{examples} is missing or damaged: run the campaign again to write it anew")
-            connection.execute(f"create view examples as select * from read_parquet([{_quote(str(examples))}])")
+            connection.execute(f"create view examples as select * from read_parquet([{quoted(str(examples))}])")
         return connection
 
     # --- small files -------------------------------------------------------------------------------------------------
+
+    def read_bytes(self, name: str) -> bytes | None:
+        """The content of a file of the folder, or None if there is none.
+
+        Raises:
+          StoreError: if it is there and cannot be read.
+        """
+        try:
+            return (self.folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"cannot read {self.folder / name}: {error}") from error
+
+    def write_bytes(self, name: str, data: bytes) -> None:
+        """Replaces a file of the folder as a whole: readers see the old one or the new one."""
+        path = self.folder / name
+        with guarded(path), temporary_file(path, data) as temporary:
+            os.replace(temporary, path)
+            flush(path.parent)
+
+    def write_first(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Writes a JSON file unless it is there already: of several writers, the first decides for all.
+
+        Returns:
+          What the file holds in the end.
+        """
+        path = self.folder / name
+        with guarded(path), temporary_file(path, _json(content)) as temporary:
+            try:
+                os.link(temporary, path)
+                flush(path.parent)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
+                    raise
+                if not path.exists():  # a disk without hard links: two at the very same moment may both think so
+                    os.replace(temporary, path)
+        return self.read_json(name) or dict(content)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The content of a JSON file of the folder, or None if there is none.
@@ -187,31 +256,41 @@ class Store:
         Raises:
           StoreError: if it is there and cannot be read.
         """
-        path = self.folder / name
+        data = self.read_bytes(name)
         try:
-            return json.loads(path.read_text())
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise StoreError(f"cannot read {path}: {error}") from error
+            return None if data is None else json.loads(data)
+        except ValueError as error:
+            raise StoreError(f"cannot read {self.location}/{name}: {error}") from error
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Replaces a JSON file of the folder as a whole: readers see the old one or the new one."""
-        path = self.folder / name
-        with self._guard(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.parent / _temporary()
-            with open(temporary, "w") as file:
-                json.dump(content, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-            _fsync(path.parent)
+        self.write_bytes(name, _json(content))
+
+    def names(self, folder: str) -> list[str]:
+        """The names of the files in a folder of the folder, in order; none if there is none."""
+        return sorted(path.name for path in (self.folder / folder).glob("*") if not path.name.startswith("."))
+
+    def environments(self) -> list[str]:
+        """The ids of the environments that wrote here."""
+        return [name.removesuffix(".json") for name in self.names("environments") if name.endswith(".json")]
+
+    def probe(self, token: str) -> None:
+        """Leaves a sign: whoever works on the same folder sees it, see `has_probe`."""
+        self.write_bytes(f"probes/{token}", b"")
+
+    def has_probe(self, token: str) -> bool:
+        """Whether a sign was left here: False in a folder that another machine does not share."""
+        return token in self.names("probes")
+
+    def remove_probe(self, token: str) -> None:
+        """Takes a sign away again, if it is there."""
+        with guarded(self.folder / "probes"):
+            (self.folder / "probes" / token).unlink(missing_ok=True)
 
     def append_line(self, name: str, content: Mapping[str, Any]) -> None:
         """Appends one line to a JSON-lines file of the folder."""
         path = self.folder / name
-        with self._guard(path), open(path, "a") as file:
+        with guarded(path), open(path, "a") as file:
             file.write(json.dumps(content) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -234,61 +313,25 @@ class Store:
     def _write(
         self, folder: pathlib.Path, prefix: str, suffix: str, write: Callable[[pathlib.Path], None]
     ) -> pathlib.Path:
-        with self._guard(folder):
+        with guarded(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / _temporary()
+            temporary = folder / temporary_name()
             try:
                 write(temporary)
-                _fsync(temporary)
+                flush(temporary)
                 final = folder / f"{prefix}{file_digest(temporary)}{suffix}"
                 os.replace(temporary, final)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-            _fsync(folder)
+            flush(folder)
         return final
-
-    def _copy(
-        self, path: pathlib.Path, columns: Mapping[str, np.ndarray | Coded], constants: Mapping[str, Any]
-    ) -> None:
-        if self._writer is None:
-            # One thread and no insertion-order freedom: the same rows give the same bytes.
-            self._writer = duckdb.connect(config={"threads": 1})
-        fields = [f"{_expression(name, column)} as {_name(name)}" for name, column in columns.items()]
-        fields += [f"{_quote(v) if isinstance(v, str) else v} as {_name(k)}" for k, v in constants.items()]
-        table = {name: _plain(column) for name, column in columns.items()}
-        self._writer.register("tile", table)
-        try:
-            self._writer.execute(
-                f"copy (select {', '.join(fields)} from tile) to {_quote(str(path))} (format parquet, compression zstd)"
-            )
-        finally:
-            self._writer.unregister("tile")
 
     def _quarantine(self, path: pathlib.Path) -> None:
         target = self.folder / "quarantine"
-        with self._guard(target):
+        with guarded(target):
             target.mkdir(exist_ok=True)
             os.replace(path, target / path.name)
-
-    def _guard(self, path: pathlib.Path) -> "_Guard":
-        return _Guard(path)
-
-
-class _Guard:
-    """Turns the operating system's and DuckDB's I/O errors into one that says what stays and what to do."""
-
-    def __init__(self, path: pathlib.Path):
-        self.path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, (OSError, duckdb.IOException)):
-            full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-            advice = "the disk is full: free some space and run again" if full else "check the folder and run again"
-            raise StoreError(f"cannot write {self.path}: {error}; {advice}; every finished tile is kept") from error
 
 
 def _save(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -296,44 +339,5 @@ def _save(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
         np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def _expression(name: str, column: np.ndarray | Coded) -> str:
-    if isinstance(column, Coded):
-        return f"[{', '.join(map(_quote, column.words))}][{_name(name)} + 1]"
-    return (
-        f"case when isnan({_name(name)}) then null else {_name(name)} end" if column.dtype.kind == "f" else _name(name)
-    )
-
-
-def _plain(column: np.ndarray | Coded) -> np.ndarray:
-    array = column.codes if isinstance(column, Coded) else column
-    return np.ascontiguousarray(array.astype(object) if array.dtype.kind == "U" else array)
-
-
-def _temporary() -> str:
-    return f".tmp {platform.node()} {os.getpid()} {uuid.uuid4().hex}"
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _fsync(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _name(column: str) -> str:
-    return '"' + column.replace('"', '""') + '"'
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=1).encode()

@@ -13,6 +13,7 @@ import pytest
 
 import sensijax as sj
 from sensijax.campaign import verify
+from sensijax.campaign._columns import ColumnWriter
 from sensijax.campaign._store import Store
 from sensijax.core import file_digest
 
@@ -138,7 +139,7 @@ def test_verify_finds_a_part_that_is_no_tile(run_folder):
 
 
 def test_a_full_disk_loses_nothing_acknowledged(make_campaign, finished, tmp_path, monkeypatch):
-    real, written = Store._copy, []
+    real, written = ColumnWriter.write, []
 
     def copy(self, path, columns, constants):
         real(self, path, columns, constants)
@@ -148,7 +149,7 @@ def test_a_full_disk_loses_nothing_acknowledged(make_campaign, finished, tmp_pat
         written.append(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "_copy", copy)
+        patch.setattr(ColumnWriter, "write", copy)
         with pytest.raises(sj.StoreError, match="disk is full.*every finished tile is kept"):
             sj.run(make_campaign(), tmp_path / "run", micro_batch=64)
     kept = {p.name for p in parts(tmp_path / "run")}
