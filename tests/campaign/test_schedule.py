@@ -1,0 +1,131 @@
+"""The schedule's laws under seeded random events: workers that come, die, fail and stall; tiles that raise and kill."""
+
+import heapq
+import itertools
+import random
+from collections import Counter
+
+import pytest
+
+from sensijax.campaign._schedule import Item, Schedule
+
+
+def items(n, programs=1):
+    """`n` tiles, the program of each block of equal size another."""
+    return [Item(f"t{i:04d}", (f"p{i * programs // n}",)) for i in range(n)]
+
+
+class Cluster:
+    """Workers that compute in order, simulated event by event; everything that a schedule promises is checked at each.
+
+    A tile in `raises` raises; one in `kills` kills its worker when it has its turn; `stall` is the chance that a worker
+    stops for good, `die` that it dies of nothing. Dead workers are replaced.
+    """
+
+    def __init__(self, schedule, tiles, workers, seed, *, raises=(), kills=(), die=0.0, stall=0.0, compiling=3.0):
+        self.schedule, self.tiles, self.raises, self.kills = schedule, tiles, set(raises), set(kills)
+        self.rng, self.die, self.stall, self.compiling = random.Random(seed), die, stall, compiling
+        self.now, self.events, self.order, self.names = 0.0, [], itertools.count(), itertools.count()
+        self.hands, self.compiled, self.stalled, self.busy = {}, {}, set(), set()
+        self.counted, self.tried, self.alone, self.spare = Counter(), Counter(), Counter(), workers
+        for _ in range(workers):
+            self.hire()
+
+    def hire(self):
+        name = f"w{next(self.names)}"
+        self.schedule.hire(name)
+        self.hands[name], self.compiled[name] = [], set()
+
+    def run(self):
+        for _ in range(200 * len(self.tiles) + 1000):
+            self.deal()
+            if self.schedule.done:
+                return self
+            alarm = self.schedule.alarm(self.now)
+            assert alarm is None or alarm > self.now
+            if alarm is not None and (not self.events or alarm < self.events[0][0]):
+                self.now = alarm
+                continue
+            assert self.events, "nothing is in flight, nothing is due, and the tiles have not ended"
+            self.now, _, name, what = heapq.heappop(self.events)
+            if name in self.hands:
+                self.happen(name, what)
+        raise AssertionError("no end")
+
+    def deal(self):
+        for name in list(self.hands):
+            while (item := self.schedule.next(name, self.now)) is not None:
+                hand = self.hands[name]
+                assert item not in hand
+                hand.append(item)
+                assert len(hand) <= self.schedule.depth
+                assert self.schedule.in_flight(name) == tuple(hand)
+                self.begin(name)
+            self.begin(name)
+
+    def begin(self, name):
+        if name in self.busy or name in self.stalled or not self.hands[name]:
+            return
+        self.busy.add(name)
+        item = self.hands[name][0]
+        seconds = item.cost * self.rng.lognormvariate(0.0, 0.5)
+        seconds += self.compiling * len(set(item.programs) - self.compiled[name])
+        self.compiled[name].update(item.programs)
+        what = "kill" if item.id in self.kills else "raise" if item.id in self.raises else "finish"
+        if self.rng.random() < self.die:
+            what = "die"
+        if self.rng.random() < self.stall and len(self.stalled) < self.spare - 1:
+            self.stalled.add(name)
+        else:
+            heapq.heappush(self.events, (self.now + seconds, next(self.order), name, what))
+
+    def happen(self, name, what):
+        self.busy.discard(name)
+        hand = self.hands[name]
+        if what in ("kill", "die"):
+            self.alone[hand[0].id] += len(hand) == 1
+            self.schedule.lost(name, self.now)
+            del self.hands[name]
+            self.hire()
+            return
+        item = hand.pop(0)
+        if what == "raise":
+            self.tried[item.id] += 1
+            self.schedule.failed(name, item, "it raised", self.now)
+        else:
+            self.counted[item.id] += self.schedule.finished(name, item, self.now)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_tile_ends_once_and_no_innocent_is_given_up(seed):
+    rng = random.Random(seed)
+    tiles = items(rng.randint(1, 120), programs=rng.randint(1, 9))
+    guilty = rng.sample([t.id for t in tiles], min(len(tiles), rng.randint(0, 6)))
+    kills, raises = guilty[::2], guilty[1::2]
+    tries = rng.randint(1, 4)
+    schedule = Schedule(tiles, depth=rng.randint(1, 4), tries=tries)
+    cluster = Cluster(
+        schedule, tiles, rng.randint(1, 12), seed, raises=raises, kills=kills, stall=rng.choice([0.0, 0.02])
+    ).run()
+    assert {poison.item.id for poison in schedule.poisoned} == set(guilty)
+    assert cluster.counted == {tile.id: 1 for tile in tiles if tile.id not in guilty}
+    assert all(len(poison.errors) == tries for poison in schedule.poisoned)
+    assert schedule.outstanding == 0
+
+
+def test_a_tile_is_given_up_after_exactly_as_many_tries():
+    tiles = items(50, programs=3)
+    schedule = Schedule(tiles, tries=3)
+    cluster = Cluster(schedule, tiles, 4, 0, raises=["t0007", "t0049"], kills=["t0020"]).run()
+    assert cluster.tried == {"t0007": 3, "t0049": 3}
+    assert cluster.alone["t0020"] == 3
+    assert schedule.deaths in (3, 4)  # one more where it had company
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_workers_that_die_of_nothing_cost_no_tile(seed):
+    tiles = items(100, programs=4)
+    schedule = Schedule(tiles, tries=6)
+    cluster = Cluster(schedule, tiles, 6, seed, die=0.05).run()
+    assert not schedule.poisoned
+    assert cluster.counted == {tile.id: 1 for tile in tiles}
