@@ -17,6 +17,7 @@ its bytes: whatever happens, a name that is there and matches its bytes is a who
 wrong values silently for most flipped bits; the digest does not.
 """
 
+import concurrent.futures
 import dataclasses
 import errno
 import json
@@ -158,23 +159,21 @@ class Store:
         return self._scan("parts", None if tiles is None else set(tiles), afresh)
 
     def _scan(self, folder: str, wanted: set[str] | None, afresh: bool = False) -> Scan:
+        paths = sorted((self.folder / folder).glob("*"))
+        found = [(path, match) for path in paths if (match := PART.fullmatch(path.name))]
+        found = [(path, match) for path, match in found if wanted is None or match[1] in wanted]
         parts: dict[str, pathlib.Path] = {}
         damaged, conflicts = [], []
-        for path in sorted((self.folder / folder).glob("*")):
-            match = PART.fullmatch(path.name)
-            if not match or (wanted is not None and match[1] not in wanted):
-                continue
-            try:
-                intact = file_digest(path) == match[2]
-            except OSError as error:
-                raise StoreError(f"cannot read {path}: {error}") from error
-            if not intact:
-                self._quarantine(path)
-                damaged.append(path.name)
-            elif match[1] in parts:
-                conflicts.append(match[1])  # the first by name wins, the same on every machine
-            else:
-                parts[match[1]] = path
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:  # hashing lets other threads run
+            digests = threads.map(lambda one: _digest(one[0]), found)
+            for (path, match), actual in zip(found, digests, strict=True):
+                if actual != match[2]:
+                    self._quarantine(path)
+                    damaged.append(path.name)
+                elif match[1] in parts:
+                    conflicts.append(match[1])  # the first by name wins, the same on every machine
+                else:
+                    parts[match[1]] = path
         return Scan(parts, tuple(damaged), tuple(conflicts))
 
     def tiles(self) -> set[str]:
@@ -332,6 +331,13 @@ class Store:
         with guarded(target):
             target.mkdir(exist_ok=True)
             os.replace(path, target / path.name)
+
+
+def _digest(path: pathlib.Path) -> str:
+    try:
+        return file_digest(path)
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error}") from error
 
 
 def _save(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
