@@ -15,7 +15,7 @@ import numpy as np
 from sensijax.attack import Attack, Examples, Goal, Loop, Victim, compile_ahead
 from sensijax.campaign._scenario import Sweep
 from sensijax.campaign._structure import DIGEST_WIDTH, OnDevice, StageProgram, Structure
-from sensijax.core import ArgumentError, Batch, Dataset, Fault, Model, chunks, digest, example_key, program_digest
+from sensijax.core import ArgumentError, Batch, Dataset, Fault, Model, chunks, digest, example_key, function_digest
 
 if TYPE_CHECKING:
     from sensijax.campaign._programs import Programs
@@ -80,10 +80,15 @@ def _code(part: Attack, programs: "Programs") -> list[str]:
     goal = _goal(programs.inputs(DIGEST_WIDTH))
     victim = dataclasses.replace(Victim.of(programs.campaign.model), params=programs.params)
     part = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), part)
-    begin = jax.jit(lambda attack, goal: attack.begin(goal))
-    advance = jax.jit(lambda victim, attack, goal, state: attack.advance(victim, goal, state))
+
+    def begin(attack: Attack, goal: Goal) -> Any:
+        return attack.begin(goal)
+
+    def advance(victim: Victim, attack: Attack, goal: Goal, state: Any) -> Any:
+        return attack.advance(victim, goal, state)
+
     state = jax.eval_shape(begin, part, goal)
-    return [program_digest(begin.lower(part, goal)), program_digest(advance.lower(victim, part, goal, state))]
+    return [function_digest(begin, part, goal), function_digest(advance, victim, part, goal, state)]
 
 
 def _goal(x: jax.ShapeDtypeStruct) -> Goal:

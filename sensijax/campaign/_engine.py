@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._mesh import engine_layout
 from sensijax.campaign._paths import Paths, moving
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._programs import Block, Name, Programs
 from sensijax.campaign._standing import Standing
 from sensijax.campaign._structure import OnDevice, Structure
-from sensijax.core import ArgumentError, chunks, stage_key_data, take
+from sensijax.core import ArgumentError, Layout, Place, chunks, stage_key_data, take
 from sensijax.core.keys import words
 from sensijax.core.rows import Chunk
 
@@ -47,16 +48,31 @@ def gathered(tile: Tile, found: list[Answers]) -> dict[str, np.ndarray]:
 class Engine:
     """Computes tiles at one micro-batch.
 
+    On a mesh the rows of a micro-batch are cut into shares, one for each device along the mesh's axis of rows, and each
+    device runs what one device would run for a micro-batch as wide as its share. A share holds the rows of a whole
+    micro-batch of that width: so the responses of an engine of `n * width` rows on n devices are bitwise those of an
+    engine of `width` rows on one of them, as far as the devices are of one kind. At another width the last bits may
+    differ. A model whose parameters are split over devices (`NamedSharding`) runs as the compiler cuts it up: its
+    outputs, and what depends on them, agree with one device's to rounding, and are repeated bitwise on the same mesh at
+    the same micro-batch.
+
     Args:
       campaign: what to compute.
       plan: its plan.
       programs: its programs.
-      micro_batch: rows computed at once; every chunk has exactly this many.
-      mesh: the devices over which the rows of a micro-batch are spread; None: one device.
+      micro_batch: rows computed at once, by all devices together; every chunk has exactly this many.
+      mesh: the devices over which the rows of a micro-batch are spread, along all axes that no parameter is split over,
+        or those that a `Layout` names; None: the mesh that the model's parameters lie on, or one device.
 
     Attributes:
+      layout: where rows lie.
+      width: what decides the last bits, and is recorded with every row: the rows of one device, or where parameters are
+        split, of all of them.
       compiled: how many programs were compiled so far.
       compile_seconds: how long that took (wall clock; programs compile side by side).
+
+    Raises:
+      ArgumentError: if the micro-batch is no multiple of the shares, or the parameters are split over another mesh.
     """
 
     def __init__(
@@ -65,22 +81,22 @@ class Engine:
         plan: Plan,
         programs: Programs,
         micro_batch: int,
-        mesh: jax.sharding.Mesh | None = None,
+        mesh: jax.sharding.Mesh | Layout | None = None,
     ):
-        if mesh is not None and mesh.size > 1:
-            raise ArgumentError("mesh", f"{mesh.size} devices", "one device, for now")
         self.campaign, self.plan, self.programs, self.micro_batch = campaign, plan, programs, micro_batch
+        self.layout = engine_layout(mesh, campaign.model.params, micro_batch)
+        self.width = micro_batch if self.layout.split else micro_batch // self.layout.shares
         self.compiled = 0
         self.compile_seconds = 0.0
         self._executables: dict[Name, Any] = {}
-        self._params = jax.tree.map(jnp.asarray, campaign.model.params)
-        self._block: tuple[int, Block] | None = None
+        self._params = self.layout.put(campaign.model.params, Place.PARAMS)
+        self._block: tuple[tuple[int, int], Block] | None = None
 
     def compile(self, structures: tuple[Structure, ...]) -> None:
         """Compiles what tiles of these structures need and is not compiled yet, several programs side by side."""
         names: list[Name] = [n for n in ("load", "forward", "measure", *structures) if n not in self._executables]
         started = time.perf_counter()
-        model = OnDevice(self._params, self._forward)
+        model = OnDevice(self._params, self._forward, self.layout)
         traced = [self.programs.prepare(name, self.micro_batch, self.plan.block, model) for name in names]
         with concurrent.futures.ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
             for name, executable in zip(names, pool.map(lambda compiled: compiled(), traced), strict=True):
@@ -160,7 +176,7 @@ class Engine:
             batch = self._executables["load"](block, example.astype(np.int32))
             x = batch.x
             for structure, settings, key, labels in zip(tile.structures, variants, keys, met, strict=True):
-                seen = batch if labels is None else dataclasses.replace(batch, y=jnp.asarray(labels[chunk.rows]))
+                seen = batch if labels is None else dataclasses.replace(batch, y=labels[chunk.rows])
                 x = self._executables[structure](take(settings, variant), key[seed], seen, x, chunk.valid)
             yield chunk, batch, x
 
@@ -181,21 +197,22 @@ class Engine:
         for rows in paths.uses[chunk.rows].T:
             if (rows[: chunk.valid] < 0).all():
                 continue
-            judged = batch if standing is None else dataclasses.replace(batch, y=jnp.asarray(standing.observed[rows]))
+            judged = batch if standing is None else dataclasses.replace(batch, y=standing.observed[rows])
             yield Answers(rows[: chunk.valid], self._executables["measure"](outputs, judged))
 
     def _forward(self, x: Any) -> jax.Array:
         return self._executables["forward"](self._params, x)
 
     def _load_block(self, start: int, stop: int) -> Block:
-        if self._block is None or self._block[0] != start:
+        if self._block is None or self._block[0] != (start, stop):
             examples, rows = self.campaign.examples, np.minimum(np.arange(start, start + self.plan.block), stop - 1)
             x, y, ids = examples.x[rows], examples.y[rows], words(examples.ids[rows])
             sound = np.isfinite(x.reshape(len(x), -1)).all(axis=-1)
             clean = [self._forward(x[c.rows])[: c.valid] for c in chunks(len(x), self.micro_batch)]
             clean = jnp.concatenate(clean)
             self._refuse_probabilities(np.asarray(clean), sound)
-            self._block = start, Block(jnp.asarray(x), jnp.asarray(y), jnp.asarray(ids), clean, jnp.asarray(sound))
+            parts = (self.layout.put(part, Place.WHOLE) for part in (x, y, ids, clean, sound))
+            self._block = (start, stop), Block(*parts)
         return self._block[1]
 
     def _refuse_probabilities(self, outputs: np.ndarray, sound: Any) -> None:

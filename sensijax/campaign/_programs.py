@@ -18,7 +18,7 @@ from sensijax.attack import Attack
 from sensijax.campaign._attacking import AttackStructure
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._structure import DIGEST_WIDTH, DriftStructure, OnDevice, PerturbationStructure, Structure
-from sensijax.core import Batch, digest, program_digest
+from sensijax.core import Batch, Place, digest, function_digest
 from sensijax.core.struct import struct
 from sensijax.drift import Drift
 
@@ -74,23 +74,15 @@ class Programs:
         """The digest of a pipeline of these programs: their lowered StableHLO, and the names of nothing else."""
         for name in names:
             if name not in self._digests:
-                self._digests[name] = (
-                    name.digest(self)
-                    if isinstance(name, Structure)
-                    else program_digest(self.lower(name, DIGEST_WIDTH, DIGEST_WIDTH))
-                )
+                self._digests[name] = name.digest(self) if isinstance(name, Structure) else self._fixed_digest(name)
         return digest([self._digests[name] for name in names])
 
     def prepare(self, name: Name, width: int, block: int, model: OnDevice) -> Callable[[], Any]:
         """Traces one program for micro-batches of `width` rows; what it returns compiles, in any thread."""
-        return (
-            name.prepare(self, width, model) if isinstance(name, Structure) else self.lower(name, width, block).compile
-        )
-
-    def lower(self, name: str, width: int, block: int) -> jax.stages.Lowered:
-        """Traces `load`, `forward` or `measure`, out of blocks of `block` examples."""
-        function, arguments = self._fixed(width, block)[name]
-        return jax.jit(function).lower(*arguments)
+        if isinstance(name, Structure):
+            return name.prepare(self, width, model)
+        function, places, arguments = self._fixed(width, block)[name]
+        return model.layout.jit(function, *places, params=model.params).lower(*arguments).compile
 
     def inputs(self, width: int) -> jax.ShapeDtypeStruct:
         """A batch of inputs."""
@@ -99,13 +91,19 @@ class Programs:
     def output_spec(self, width: int) -> jax.ShapeDtypeStruct:
         return self.campaign.model.output_spec(self.inputs(width))
 
-    def _fixed(self, width: int, block: int) -> Mapping[str, tuple[Callable, tuple]]:
+    def _fixed_digest(self, name: str) -> str:
+        function, _, arguments = self._fixed(DIGEST_WIDTH, DIGEST_WIDTH)[name]
+        return function_digest(function, *arguments)
+
+    def _fixed(self, width: int, block: int) -> Mapping[str, tuple[Callable, tuple[Place, ...], tuple]]:
+        """`load`, `forward` and `measure`: each function, how its arguments lie on a mesh, and their shapes."""
         index = jax.ShapeDtypeStruct((width,), jnp.int32)
         return {
-            "load": (_load, (self._container(Block, block), index)),
-            "forward": (self.campaign.model.apply, (self.params, self._rows(width, self._x))),
+            "load": (_load, (Place.WHOLE, Place.ROWS), (self._container(Block, block), index)),
+            "forward": (self.campaign.model.apply, (Place.PARAMS, Place.ROWS), (self.params, self.inputs(width))),
             "measure": (
                 functools.partial(_measure, self._respond),
+                (Place.ROWS, Place.ROWS),
                 (self.output_spec(width), self._container(Batch, width)),
             ),
         }

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sensijax.core import Batch, example_key, program_digest
+from sensijax.core import Batch, Layout, Place, example_key, function_digest
 from sensijax.drift import Drift
 from sensijax.perturb import Perturbation
 
@@ -32,10 +32,12 @@ class OnDevice(NamedTuple):
     Attributes:
       params: its parameters, on the device.
       forward: outputs of one micro-batch, by the compiled forward pass.
+      layout: where the rows of a micro-batch lie.
     """
 
     params: Any
     forward: Callable[[Any], jax.Array]
+    layout: Layout
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,21 +81,33 @@ class PerturbationStructure(Structure):
     """A perturbation: one program, example by example, that never sees the model."""
 
     def digest(self, programs: "Programs") -> str:
-        return program_digest(self._lowered(programs, DIGEST_WIDTH))
+        return function_digest(self._function, *self._arguments(programs, DIGEST_WIDTH))
 
     def prepare(self, programs: "Programs", width: int, model: OnDevice) -> Callable[[], StageProgram]:
-        lowered = self._lowered(programs, width)
+        jitted = model.layout.jit(self._function, *[Place.ROWS] * 4)
+        lowered = jitted.lower(*self._arguments(programs, width))
 
         def compiled() -> StageProgram:
             program = lowered.compile()
-            return lambda settings, keys, batch, x, valid: program(settings, keys, batch.ids, x)
+            return lambda settings, keys, batch, x, valid: program(self._taken(settings), keys, batch.ids, x)
 
         return compiled
 
-    def _lowered(self, programs: "Programs", width: int) -> jax.stages.Lowered:
+    @property
+    def _function(self) -> Callable[..., jax.Array]:
+        """The program, of the settings as `_taken` or `_described` gives them, raw stage keys, ids and inputs."""
+        return _perturb
+
+    def _taken(self, settings: Any) -> Any:
+        return settings
+
+    def _described(self, leaves: list[jax.ShapeDtypeStruct]) -> Any:
+        return jax.tree.unflatten(self.tree, leaves)
+
+    def _arguments(self, programs: "Programs", width: int) -> tuple[Any, ...]:
         leaves = [jax.ShapeDtypeStruct((width, *shape), np.dtype(dtype)) for shape, dtype in self.leaves]
         words = jax.ShapeDtypeStruct((width, 2), jnp.uint32)
-        return jax.jit(_perturb).lower(jax.tree.unflatten(self.tree, leaves), words, words, programs.inputs(width))
+        return self._described(leaves), words, words, programs.inputs(width)
 
 
 class DriftStructure(PerturbationStructure):
@@ -103,20 +117,15 @@ class DriftStructure(PerturbationStructure):
     placeholders.
     """
 
-    def prepare(self, programs: "Programs", width: int, model: OnDevice) -> Callable[[], StageProgram]:
-        compiled = super().prepare(programs, width, model)
+    @property
+    def _function(self) -> Callable[..., jax.Array]:
+        return lambda leaves, *rows: _move(jax.tree.unflatten(self.tree, leaves), *rows)
 
-        def with_leaves() -> StageProgram:
-            program = compiled()
-            return lambda settings, *rows: program(jax.tree.leaves(settings), *rows)
+    def _taken(self, settings: Any) -> Any:
+        return jax.tree.leaves(settings)
 
-        return with_leaves
-
-    def _lowered(self, programs: "Programs", width: int) -> jax.stages.Lowered:
-        leaves = [jax.ShapeDtypeStruct((width, *shape), np.dtype(dtype)) for shape, dtype in self.leaves]
-        words = jax.ShapeDtypeStruct((width, 2), jnp.uint32)
-        move = jax.jit(lambda leaves, *rows: _move(jax.tree.unflatten(self.tree, leaves), *rows))
-        return move.lower(leaves, words, words, programs.inputs(width))
+    def _described(self, leaves: list[jax.ShapeDtypeStruct]) -> Any:
+        return leaves
 
 
 def _move(drifts: Drift, stage_keys: jax.Array, ids: jax.Array, x: jax.Array) -> jax.Array:

@@ -6,6 +6,7 @@ from sensijax.core.cache import enable_compile_cache as enable_compile_cache
 from sensijax.core.dataset import Dataset as Dataset
 from sensijax.core.digest import digest as digest
 from sensijax.core.digest import file_digest as file_digest
+from sensijax.core.digest import function_digest as function_digest
 from sensijax.core.digest import program_digest as program_digest
 from sensijax.core.errors import ArgumentError as ArgumentError
 from sensijax.core.errors import CampaignError as CampaignError
@@ -16,6 +17,8 @@ from sensijax.core.errors import StoreError as StoreError
 from sensijax.core.keys import example_key as example_key
 from sensijax.core.keys import key_for as key_for
 from sensijax.core.keys import stage_key_data as stage_key_data
+from sensijax.core.layout import Layout as Layout
+from sensijax.core.layout import Place as Place
 from sensijax.core.model import Model as Model
 from sensijax.core.rows import chunks as chunks
 from sensijax.core.rows import map_variants as map_variants

@@ -8,7 +8,7 @@ import dataclasses
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -69,6 +69,40 @@ def program_digest(lowered: jax.stages.Lowered) -> str:
     symbols = {symbol: f"@f{i}" for i, symbol in enumerate(dict.fromkeys(_DEFINED.findall(text)))}
     text = _SYMBOL.sub(lambda match: symbols.get(match[0], match[0]), text)
     return digest(_RESULT_NAME.sub('jax.result_info = ""', text))
+
+
+def function_digest(function: Callable[..., Any], *arguments: Any) -> str:
+    """The digest of the program that a function is traced to, the same whatever devices this process has.
+
+    It is lowered for the CPU, on a GPU's machine too: whoever plans without an accelerator names what an accelerator
+    computes. Where a function branches by platform (`jax.lax.platform_dependent`), the branch of the CPU stands for all
+    of them: they are held to compute the same but for rounding, and an edit of another branch alone changes no name.
+    What cannot be lowered for the CPU, a kernel for GPUs alone, say, is lowered for the first of CUDA, ROCm and TPU
+    that it can be.
+
+    Args:
+      function: pure; or what `jax.jit` returns.
+      *arguments: arrays, or `jax.ShapeDtypeStruct`s.
+
+    Returns:
+      32 hexadecimal digits; on a CPU, those of `program_digest(jax.jit(function).lower(*arguments))`.
+
+    Raises:
+      Exception: what the CPU's lowering raises, if all four do.
+
+    Example:
+      >>> function_digest(lambda x: x + 1, 1.0) == program_digest(jax.jit(lambda y: y + 1).lower(1.0))
+      True
+    """
+    traced = jax.jit(function).trace(*arguments)
+    failure: Exception | None = None
+    for platform in ("cpu", "cuda", "rocm", "tpu"):
+        try:
+            return program_digest(traced.lower(lowering_platforms=(platform,)))
+        except Exception as error:  # NotImplementedError, ValueError, and whatever a kernel's own lowering raises
+            failure = failure or error
+    assert failure is not None
+    raise failure
 
 
 def _feed(h: Any, value: Any) -> None:
