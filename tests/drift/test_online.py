@@ -9,6 +9,7 @@ import pytest
 
 from sensijax.core import ArgumentError
 from sensijax.drift import detect
+from sensijax.drift.detect.online import _run
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "river.npz")
 NAMES = ("integers", "binary", "real")
@@ -220,3 +221,18 @@ def test_constant_streams_never_alarm():
     for detector in (OF_BITS[name] for name in ("ddm", "eddm", "hddm_a", "hddm_w")):
         assert not detect.run(detector, ones[0]).drift.any()
         assert not detect.run(detector, ones[0] * 0).drift.any()
+
+
+def test_groups_of_streams_say_what_all_at_once_say(monkeypatch):
+    """On a CPU streams are stepped in groups; the last goes over streams of the one before again."""
+    values = np.random.default_rng(3).normal(size=(7, 200)).astype(np.float32)
+    values[:, 100:] += 2
+    whole = detect.run(detect.CUSUM(), values)
+    monkeypatch.setattr(_run, "_GROUP", 3)
+    first = detect.run(detect.CUSUM(), values[:, :100])
+    second = detect.run(detect.CUSUM(), values[:, 100:], state=first.state)
+    assert whole.drift.any()
+    for field in FIELDS:
+        both = np.concatenate([getattr(first, field), getattr(second, field)], axis=1)
+        np.testing.assert_array_equal(both, getattr(whole, field), field)
+    jax.tree.map(np.testing.assert_array_equal, second.state, whole.state)
