@@ -14,13 +14,14 @@ On an object store (`_object_store.py`) the folder has the same names, and a par
 
 A part is written to a temporary name, flushed to disk, and renamed to its final name, which holds the BLAKE2b digest of
 its bytes: whatever happens, a name that is there and matches its bytes is a whole tile. Plain Parquet readers return
-wrong values silently for most flipped bits; the digest does not.
+wrong values silently for most flipped bits; the digest does not. JSON files hold a checksum of themselves.
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import errno
-import json
+import logging
 import os
 import pathlib
 import re
@@ -34,9 +35,20 @@ import numpy as np
 
 from sensijax.campaign._columns import Coded as Coded
 from sensijax.campaign._columns import ColumnWriter, quoted
-from sensijax.campaign._writing import TEMPORARY, flush, guarded, is_abandoned, temporary_file, temporary_name
+from sensijax.campaign._sealed import sealed, unsealed
+from sensijax.campaign._writing import (
+    TEMPORARY,
+    flush,
+    guarded,
+    is_abandoned,
+    made,
+    temporary_file,
+    temporary_name,
+)
 from sensijax.core.digest import file_digest
 from sensijax.core.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 LAYOUT = 2  # raised when the columns of a part change meaning
 
@@ -167,8 +179,10 @@ class Store:
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as threads:  # hashing lets other threads run
             digests = threads.map(lambda one: _digest(one[0]), found)
             for (path, match), actual in zip(found, digests, strict=True):
+                if actual is None:  # another run has just moved it to quarantine
+                    continue
                 if actual != match[2]:
-                    self._quarantine(path)
+                    self._set_apart(path)
                     damaged.append(path.name)
                 elif match[1] in parts:
                     conflicts.append(match[1])  # the first by name wins, the same on every machine
@@ -236,7 +250,7 @@ class Store:
           What the file holds in the end.
         """
         path = self.folder / name
-        with guarded(path), temporary_file(path, _json(content)) as temporary:
+        with guarded(path), temporary_file(path, sealed(content, indent=1)) as temporary:
             try:
                 os.link(temporary, path)
                 flush(path.parent)
@@ -247,23 +261,33 @@ class Store:
                     raise
                 if not path.exists():  # a disk without hard links: two at the very same moment may both think so
                     os.replace(temporary, path)
-        return self.read_json(name) or dict(content)
+        found = self.recover_json(name)
+        if found is None:
+            self.write_json(name, content)
+        return found or dict(content)
 
     def read_json(self, name: str) -> dict[str, Any] | None:
         """The content of a JSON file of the folder, or None if there is none.
 
         Raises:
-          StoreError: if it is there and cannot be read.
+          StoreError: if it is there and cannot be read, or does not match its checksum.
         """
         data = self.read_bytes(name)
+        return None if data is None else unsealed(data, f"{self.location}/{name}")
+
+    def recover_json(self, name: str) -> dict[str, Any] | None:
+        """As `read_json`, for a run that can write the file anew: a damaged one is put aside and counts as none."""
+        data = self.read_bytes(name)
         try:
-            return None if data is None else json.loads(data)
-        except ValueError as error:
-            raise StoreError(f"cannot read {self.location}/{name}: {error}") from error
+            return None if data is None else unsealed(data, f"{self.location}/{name}")
+        except StoreError:
+            log.warning("%s/%s was damaged: a copy is in quarantine, it is written anew", self.location, name)
+            self.write_bytes(f"quarantine/{name.rsplit('/', 1)[-1]}", data or b"")
+            return None
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Replaces a JSON file of the folder as a whole: readers see the old one or the new one."""
-        self.write_bytes(name, _json(content))
+        self.write_bytes(name, sealed(content, indent=1))
 
     def names(self, folder: str) -> list[str]:
         """The names of the files in a folder of the folder, in order; none if there is none."""
@@ -287,24 +311,26 @@ class Store:
             (self.folder / "probes" / token).unlink(missing_ok=True)
 
     def append_line(self, name: str, content: Mapping[str, Any]) -> None:
-        """Appends one line to a JSON-lines file of the folder."""
+        """Appends one line to a JSON-lines file of the folder; what a kill left of a line before it stays apart."""
         path = self.folder / name
-        with guarded(path), open(path, "a") as file:
-            file.write(json.dumps(content) + "\n")
+        with guarded(path), open(path, "ab+") as file:
+            length = file.seek(0, os.SEEK_END)
+            file.seek(max(0, length - 1))
+            torn = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" * torn + sealed(content) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+            if not length:
+                flush(path.parent)
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
-        """The lines of a JSON-lines file; a torn last line, left by a kill, does not count."""
-        path = self.folder / name
-        if not path.exists():
-            return []
+        """The lines of a JSON-lines file; what is damaged or torn does not count, and is logged."""
         lines = []
-        for line in path.read_text().splitlines():
+        for line in (self.read_bytes(name) or b"").splitlines():
             try:
-                lines.append(json.loads(line))
-            except ValueError:
-                continue
+                lines.append(unsealed(line, name))
+            except StoreError:
+                log.warning("%s/%s: a line is damaged and does not count", self.location, name)
         return lines
 
     # --- how ---------------------------------------------------------------------------------------------------------
@@ -313,7 +339,7 @@ class Store:
         self, folder: pathlib.Path, prefix: str, suffix: str, write: Callable[[pathlib.Path], None]
     ) -> pathlib.Path:
         with guarded(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            made(folder)
             temporary = folder / temporary_name()
             try:
                 write(temporary)
@@ -326,16 +352,26 @@ class Store:
             flush(folder)
         return final
 
+    def _set_apart(self, path: pathlib.Path) -> None:
+        """Moves a damaged file to quarantine; where nothing can be written, readers leave it out all the same."""
+        try:
+            self._quarantine(path)
+        except StoreError as error:
+            log.warning("%s is damaged and cannot be moved to quarantine: %s", path, error)
+
     def _quarantine(self, path: pathlib.Path) -> None:
         target = self.folder / "quarantine"
         with guarded(target):
-            target.mkdir(exist_ok=True)
-            os.replace(path, target / path.name)
+            made(target)
+            with contextlib.suppress(FileNotFoundError):  # another run was faster
+                os.replace(path, target / path.name)
 
 
-def _digest(path: pathlib.Path) -> str:
+def _digest(path: pathlib.Path) -> str | None:
     try:
         return file_digest(path)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise StoreError(f"cannot read {path}: {error}") from error
 
@@ -343,7 +379,3 @@ def _digest(path: pathlib.Path) -> str:
 def _save(path: pathlib.Path, arrays: Mapping[str, np.ndarray]) -> None:
     with open(path, "wb") as file:
         np.savez_compressed(file, allow_pickle=False, **arrays)
-
-
-def _json(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, indent=1).encode()

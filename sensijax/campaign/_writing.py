@@ -29,7 +29,7 @@ def guarded(path: pathlib.Path) -> Iterator[None]:
 @contextlib.contextmanager
 def temporary_file(path: pathlib.Path, data: bytes) -> Iterator[pathlib.Path]:
     """A file with this content beside a path, flushed to disk; gone in the end unless it was renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    made(path.parent)
     temporary = path.parent / temporary_name()
     try:
         with open(temporary, "wb") as file:
@@ -50,6 +50,15 @@ def is_abandoned(temporary: pathlib.Path) -> bool:
     """Whether a temporary file was left by a process of this machine that no longer lives."""
     _, host, pid, _ = temporary.name.split(" ")
     return host == platform.node() and not _alive(int(pid))
+
+
+def made(folder: pathlib.Path) -> None:
+    """Makes a folder and those above it; their names are flushed to disk as well, or a power cut may take them away."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for one in missing:
+        with contextlib.suppress(PermissionError):  # a folder above that we may not read
+            flush(one.parent)
 
 
 def flush(path: pathlib.Path) -> None:
