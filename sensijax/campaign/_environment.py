@@ -41,13 +41,12 @@ def refuse_mixing(store: Store, here: dict[str, Any]) -> None:
     Raises:
       StoreError: if the folder remembers another environment than this one: with what differs.
     """
-    paths = (store.folder / "environments").glob("*.json")
-    others = [path.stem for path in paths if path.stem != here["id"]]
+    others = [one for one in store.environments() if one != here["id"]]
     if others:
         other = store.read_json(f"environments/{others[0]}.json") or {}
         differing = {k: (other.get(k), v) for k, v in here.items() if k != "id" and other.get(k) != v}
         raise StoreError(
-            f"{store.folder} holds tiles computed in another environment "
+            f"{store.location} holds tiles computed in another environment "
             f"({', '.join(f'{k}: {a!r} then, {b!r} now' for k, (a, b) in differing.items())}); "
             "results may differ in the last bits: use another folder, or allow mixing (--allow-mixed)"
         )

@@ -36,6 +36,7 @@ from sensijax.attack import (
 )
 from sensijax.campaign._environment import environment, refuse_mixing
 from sensijax.campaign._evaluation import Evaluation, Unit, block_of
+from sensijax.campaign._location import open_folder, open_store
 from sensijax.campaign._run import Progress
 from sensijax.campaign._spec import as_fraction
 from sensijax.campaign._store import Store
@@ -73,7 +74,7 @@ class Evaluated:
         Raises:
           StoreError: if it is no evaluation's folder, or not finished, or damaged.
         """
-        store = Store(folder)
+        store = open_folder(folder)
         manifest = read_manifest(store)
         finished = store.read_json("finished.json")
         if finished is None or finished["id"] != manifest["id"]:
@@ -87,7 +88,7 @@ class Evaluated:
 
     def statistics(self) -> list[dict[str, Any]]:
         """What each run computed, oldest first."""
-        return Store(self.folder).read_lines("runs.jsonl")
+        return open_folder(self.folder).read_lines("runs.jsonl")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,7 +116,7 @@ def verify_evaluation(folder: str | os.PathLike) -> LedgerFindings:
     Raises:
       StoreError: if it is no evaluation's folder.
     """
-    store = Store(folder)
+    store = open_folder(folder)
     manifest = read_manifest(store)
     scan = store.scan_units(unit["id"] for unit in manifest["units"])
     faults = [f"{name}: its bytes do not match its digest; moved to quarantine" for name in scan.damaged]
@@ -131,7 +132,7 @@ def verify_evaluation(folder: str | os.PathLike) -> LedgerFindings:
 
 def is_evaluation(folder: str | os.PathLike) -> bool:
     """Whether a folder is that of an evaluation."""
-    return (pathlib.Path(folder) / "attack.json").is_file()
+    return open_store(folder).read_bytes("attack.json") is not None
 
 
 def read_manifest(store: Store) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def evaluate(
       >>> evaluation = Evaluation(model, data, sj.sweep(attack.AutoAttack, eps=[8 / 255]))  # doctest: +SKIP
       >>> evaluate(evaluation, "runs/autoattack").results[0].robust_accuracy            # doctest: +SKIP
     """
-    run = _Evaluating(evaluation, Store(store), loop or Loop.here(), progress or (lambda _: None))
+    run = _Evaluating(evaluation, open_folder(store), loop or Loop.here(), progress or (lambda _: None))
     return run.execute(block or block_of(run.loop), allow_mixed)
 
 

@@ -1,7 +1,6 @@
 """Pictures of attacks: some examples that a campaign's attacks broke, kept beside the responses for the report."""
 
 import dataclasses
-import pathlib
 from typing import Any
 
 import numpy as np
@@ -37,13 +36,15 @@ def picture_of(campaign: Campaign, plan: Plan, stage: str) -> tuple[str, Tile] |
     return digest("picture", tile.id, strongest.name, few), rows
 
 
+def missing_pictures(campaign: Campaign, plan: Plan, store: Store) -> list[tuple[str, Tile]]:
+    """The pictures that the report wants and the store does not have: their addresses, and the rows to look at."""
+    found = [picture_of(campaign, plan, stage) for stage in campaign.stages]
+    return [picture for picture in found if picture is not None and store.find_picture(picture[0]) is None]
+
+
 def keep_pictures(campaign: Campaign, plan: Plan, engine: Engine, store: Store) -> None:
     """Attacks a few examples again and keeps what was broken, for each attack whose picture is missing."""
-    for stage in campaign.stages:
-        found = picture_of(campaign, plan, stage)
-        if found is None or read_picture(store.folder, found[0]) is not None:
-            continue
-        address, tile = found
+    for address, tile in missing_pictures(campaign, plan, store):
         x, columns = engine.shown(tile)
         clean = campaign.examples.take(slice(tile.stop))
         _, clean_columns = engine.shown(dataclasses.replace(tile, scenarios=(Scenario(),), structures=()))
@@ -58,9 +59,9 @@ def keep_pictures(campaign: Campaign, plan: Plan, engine: Engine, store: Store) 
         store.commit_picture(address, arrays)
 
 
-def read_picture(folder: pathlib.Path, address: str) -> dict[str, Any] | None:
+def read_picture(store: Store, address: str) -> dict[str, Any] | None:
     """What `keep_pictures` kept, if it is there and intact."""
-    path = Store(folder).find_picture(address)
+    path = store.find_picture(address)
     if path is None:
         return None
     with np.load(path, allow_pickle=False) as file:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from sensijax import measure
+from sensijax.campaign._location import open_store
 from sensijax.campaign._store import LAYOUT, Store
 from sensijax.core.errors import ArgumentError, StoreError, did_you_mean
 
@@ -55,21 +56,22 @@ class Responses:
     regression it has no score, is counted, and makes the verdict fragile.
 
     Attributes:
-      folder: where the parts are.
+      store: what it was opened from.
+      folder: where the parts are read: the folder itself, or this machine's copies of what is at a URL.
       manifest: what `campaign.json` says.
       completeness: how much of the campaign is there.
     """
 
     def __init__(
         self,
-        folder: pathlib.Path,
+        store: Store,
         manifest: dict[str, Any],
         connection: duckdb.DuckDBPyConnection,
         parts: Sequence[pathlib.Path],
         completeness: Completeness,
     ):
-        self.folder, self.manifest, self.completeness, self._connection, self._parts = (
-            folder,
+        self.store, self.folder = store, store.folder
+        self.manifest, self.completeness, self._connection, self._parts = (
             manifest,
             completeness,
             connection,
@@ -82,7 +84,7 @@ class Responses:
         """Opens a campaign's folder; every part's digest is verified, and a damaged one is moved to quarantine.
 
         Args:
-          folder: a folder that `run` wrote, finished or not.
+          folder: a folder that `run` wrote, finished or not, or its URL.
 
         Returns:
           The results; see `completeness`.
@@ -90,13 +92,13 @@ class Responses:
         Raises:
           StoreError: if it is no campaign's folder or holds no finished tile.
         """
-        store = Store(folder)
+        store = open_store(folder)
         manifest = store.read_json("campaign.json")
         if manifest is None:
-            raise StoreError(f"{store.folder} is no campaign's folder: it has no campaign.json")
+            raise StoreError(f"{store.location} is no campaign's folder: it has no campaign.json")
         if manifest["layout"] != LAYOUT:
             raise StoreError(
-                f"{store.folder} was written with layout {manifest['layout']} of the parts, this sensijax reads "
+                f"{store.location} was written with layout {manifest['layout']} of the parts, this sensijax reads "
                 f"{LAYOUT}: run the campaign again, in a new folder if you want to keep this one readable"
             )
         tiles = {tile["id"]: tile for tile in manifest["tiles"]}
@@ -116,7 +118,7 @@ class Responses:
         connection = store.connect(list(scan.parts.values()), store.folder / "examples" / manifest["examples"])
         order = pd.DataFrame({"scenario": list(manifest["scenarios"]), "i": range(len(manifest["scenarios"]))})
         connection.register("scenario_order", order)
-        return cls(store.folder, manifest, connection, list(scan.parts.values()), completeness)
+        return cls(store, manifest, connection, list(scan.parts.values()), completeness)
 
     # --- rows --------------------------------------------------------------------------------------------------------
 
@@ -156,7 +158,7 @@ class Responses:
 
     def statistics(self) -> list[dict[str, Any]]:
         """What each run did (throughput, latency, compilations), oldest first; see `RunStatistics`."""
-        return Store(self.folder).read_lines("runs.jsonl")
+        return self.store.read_lines("runs.jsonl")
 
     @property
     def example_ids(self) -> np.ndarray:
@@ -228,7 +230,7 @@ class Responses:
         n = self.manifest["data"]["examples"]
         whole = {name for name, count in counts if count == n * len(self.manifest["scenarios"][name]["seeds"])}
         if "clean" not in whole:
-            raise StoreError(f"{self.folder} has no clean baseline yet: run the campaign on")
+            raise StoreError(f"{self.store.location} has no clean baseline yet: run the campaign on")
         return {name: s for name, s in self.manifest["scenarios"].items() if name in whole}
 
     @functools.cached_property

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._location import open_store
 from sensijax.campaign._response import campaign_response
 from sensijax.campaign._store import Store
 from sensijax.core import ArgumentError, StoreError, digest, program_digest
@@ -31,14 +32,19 @@ class CampaignSensitivity:
     Attributes:
       result: Sobol indices with intervals; the names are those of the stages.
       about: what the file says: model, data, examples, stages with their ranges, response, n, seed, id.
-      folder: where the file is.
+      store: where the file is.
       computed: whether it was computed just now, or was there already.
     """
 
     result: SobolResult
     about: dict[str, Any]
-    folder: pathlib.Path
+    store: Store
     computed: bool
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """The folder itself, or this machine's copies of what is at a URL."""
+        return self.store.folder
 
 
 def campaign_sensitivity(
@@ -59,7 +65,7 @@ def campaign_sensitivity(
 
     Args:
       campaign: whose model, data, stages and first seed are used; its design is not.
-      folder: where to write; made if it is not there.
+      folder: where to write, a folder or a URL; made if it is not there.
       n: base points, a power of two, >= 32; the model sees examples n (d + 2) times, or n (2 d + 2) with second order.
       examples: how many are averaged over: as many of the data, evenly spread over the order of their ids.
       stages: the names of those that act; all of them unless given. Many at once leave nothing of an input.
@@ -100,14 +106,14 @@ def campaign_sensitivity(
         "program": program_digest(lowered),
     }
     about["id"] = digest("sensitivity", json.dumps(about, sort_keys=True))
-    folder = pathlib.Path(folder)
-    kept = _read(folder)
+    store = open_store(folder)
+    kept = _read(store)
     if kept is not None and kept[0].get("id") == about["id"]:
-        return CampaignSensitivity(kept[1], kept[0], folder, False)
+        return CampaignSensitivity(kept[1], kept[0], store, False)
     key = jax.random.key(seed % (1 << 32), impl="threefry2x32")
     result = sobol(f, f.space, key=key, n=n, second_order=second_order)
-    _write(folder, about, result)
-    return CampaignSensitivity(result, about, folder, True)
+    _write(store, about, result)
+    return CampaignSensitivity(result, about, store, True)
 
 
 def open_sensitivity(folder: str | os.PathLike) -> CampaignSensitivity:
@@ -116,10 +122,11 @@ def open_sensitivity(folder: str | os.PathLike) -> CampaignSensitivity:
     Raises:
       StoreError: if there is none, or it is damaged.
     """
-    found = _read(pathlib.Path(folder))
+    store = open_store(folder)
+    found = _read(store)
     if found is None:
-        raise StoreError(f"{folder} holds no sound {FILE}")
-    return CampaignSensitivity(found[1], found[0], pathlib.Path(folder), False)
+        raise StoreError(f"{store.location} holds no sound {FILE}")
+    return CampaignSensitivity(found[1], found[0], store, False)
 
 
 def _chosen(campaign: Campaign, stages: Sequence[str] | None) -> dict[str, Any]:
@@ -131,7 +138,7 @@ def _chosen(campaign: Campaign, stages: Sequence[str] | None) -> dict[str, Any]:
     return {name: sweep for name, sweep in campaign.stages.items() if name in stages}
 
 
-def _write(folder: pathlib.Path, about: dict[str, Any], result: SobolResult) -> None:
+def _write(store: Store, about: dict[str, Any], result: SobolResult) -> None:
     numbers = {
         name: value.tolist() if isinstance(value, np.ndarray) else value
         for field in dataclasses.fields(result)
@@ -140,25 +147,23 @@ def _write(folder: pathlib.Path, about: dict[str, Any], result: SobolResult) -> 
     numbers = json.loads(json.dumps(numbers).replace("NaN", "null"))  # the diagonal of S2
     document = {**about, "result": numbers}
     document["digest"] = digest("sensitivity file", json.dumps(document, sort_keys=True))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"cannot make the folder {folder}: {error}") from error
-    Store(folder).write_json(FILE, document)
+    store.check_writable()
+    store.write_bytes(FILE, json.dumps(document, indent=1).encode())  # with a digest of its own
 
 
-def _read(folder: pathlib.Path) -> tuple[dict[str, Any], SobolResult] | None:
+def _read(store: Store) -> tuple[dict[str, Any], SobolResult] | None:
     try:
-        document = json.loads((folder / FILE).read_text())
+        data = store.read_bytes(FILE)
+        if data is None:
+            return None
+        document = json.loads(data)
         named = document.pop("digest")
         if named != digest("sensitivity file", json.dumps(document, sort_keys=True)):
-            log.warning("%s does not match its digest: it is computed anew", folder / FILE)
+            log.warning("%s does not match its digest: it is computed anew", f"{store.location}/{FILE}")
             return None
         numbers = document.pop("result")
-    except FileNotFoundError:
-        return None
     except (ValueError, KeyError, AttributeError):
-        log.warning("%s cannot be read: it is computed anew", folder / FILE)
+        log.warning("%s cannot be read: it is computed anew", f"{store.location}/{FILE}")
         return None
     arrays: dict[str, Any] = {
         name: np.array(value, np.float64) if isinstance(value, list) and name != "names" else value

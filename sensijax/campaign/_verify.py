@@ -5,7 +5,7 @@ import os
 
 import duckdb
 
-from sensijax.campaign._store import Store
+from sensijax.campaign._location import open_store
 from sensijax.core.errors import StoreError
 
 _ADDRESSES = """
@@ -39,7 +39,7 @@ def verify(folder: str | os.PathLike) -> Findings:
     A part whose bytes do not match its name is moved to quarantine (the next run computes it anew).
 
     Args:
-      folder: a campaign's folder.
+      folder: a campaign's folder, or its URL; there, every byte is read again.
 
     Returns:
       What was found.
@@ -47,12 +47,12 @@ def verify(folder: str | os.PathLike) -> Findings:
     Raises:
       StoreError: if it is no campaign's folder.
     """
-    store = Store(folder)
+    store = open_store(folder)
     manifest = store.read_json("campaign.json")
     if manifest is None:
-        raise StoreError(f"{store.folder} is no campaign's folder: it has no campaign.json")
+        raise StoreError(f"{store.location} is no campaign's folder: it has no campaign.json")
     tiles = {tile["id"]: tile for tile in manifest["tiles"]}
-    scan = store.scan(tiles)
+    scan = store.scan(tiles, afresh=True)
     faults = [f"{name}: its bytes do not match its digest; moved to quarantine" for name in scan.damaged]
     faults += [
         f"tile {tile}: two parts of different content; the computation is not deterministic" for tile in scan.conflicts
