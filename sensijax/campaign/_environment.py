@@ -3,7 +3,8 @@
 import importlib.metadata
 import os
 import platform
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NoReturn
 
 import jax
 import numpy as np
@@ -43,13 +44,32 @@ def refuse_mixing(store: Store, here: dict[str, Any]) -> None:
     """
     others = [one for one in store.environments() if one != here["id"]]
     if others:
-        other = store.read_json(f"environments/{others[0]}.json") or {}
-        differing = {k: (other.get(k), v) for k, v in here.items() if k != "id" and other.get(k) != v}
-        raise StoreError(
-            f"{store.location} holds tiles computed in another environment "
-            f"({', '.join(f'{k}: {a!r} then, {b!r} now' for k, (a, b) in differing.items())}); "
-            "results may differ in the last bits: use another folder, or allow mixing (--allow-mixed)"
-        )
+        _refuse(store, store.read_json(f"environments/{others[0]}.json") or {}, here)
+
+
+def agree_on_environment(store: Store, tiles: Iterable[str], here: dict[str, Any]) -> None:
+    """Lets the first of several processes that start at once decide in which environment these tiles are computed.
+
+    Args:
+      store: the folder.
+      tiles: the ids of all of them.
+      here: the environment of this process.
+
+    Raises:
+      StoreError: if another process was first, and its environment is not this one: with what differs.
+    """
+    first = store.write_first(f"claims/{digest(list(tiles))}.json", here)
+    if first.get("id") != here["id"]:
+        _refuse(store, first, here)
+
+
+def _refuse(store: Store, other: dict[str, Any], here: dict[str, Any]) -> NoReturn:
+    differing = {k: (other.get(k), v) for k, v in here.items() if k != "id" and other.get(k) != v}
+    raise StoreError(
+        f"{store.location} holds tiles computed in another environment "
+        f"({', '.join(f'{k}: {a!r} then, {b!r} now' for k, (a, b) in differing.items())}); "
+        "results may differ in the last bits: use another folder, or allow mixing (--allow-mixed)"
+    )
 
 
 def _cpu_features() -> str:

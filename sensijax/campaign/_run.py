@@ -180,8 +180,9 @@ class _Run:
         self.report(self._progress(phase))
 
     def _finished(self, found: Finished) -> None:
-        self.latencies.append(found.seconds)
-        self.computed += found.rows
+        if found.computed:
+            self.latencies.append(found.seconds)
+            self.computed += found.rows
         self.finished_tiles += 1
         self.finished_rows += found.rows
         self.report(self._progress("running", found.scenario, found.accuracy))

@@ -32,6 +32,7 @@ class Finished(NamedTuple):
       seconds: from its turn on the device until its responses were there.
       scenario: its last one.
       accuracy: over the tile; None for regression.
+      computed: by this run; False if another process did, beside this one.
     """
 
     tile: str
@@ -39,6 +40,7 @@ class Finished(NamedTuple):
     seconds: float
     scenario: str = ""
     accuracy: float | None = None
+    computed: bool = True
 
 
 class Tally(NamedTuple):
@@ -48,7 +50,7 @@ class Tally(NamedTuple):
       micro_batch: rows computed at once.
       programs_compiled: by all of them together.
       compile_seconds: wall clock; of several workers the longest.
-      sweep_seconds: wall clock after compilation; of several workers the longest.
+      sweep_seconds: wall clock after compilation, without waiting for tiles to be known; of several workers the longest.
       busy_seconds: how long their devices had work, summed.
       workers: how many there were.
     """
@@ -164,7 +166,7 @@ class Worker:
         return Engine(self.campaign, self.plan, self.programs, fitting, mesh=self.mesh)
 
     def _sweep(self, tiles: Iterable[Tile | None], finished: Callable[[Finished], None]) -> None:
-        started = time.perf_counter()
+        started, waited, idle = time.perf_counter(), 0.0, None
 
         def done(found: Finished) -> None:
             self._taken = [tile for tile in self._taken if tile.id != found.tile]
@@ -174,11 +176,14 @@ class Worker:
         in_flight: tuple[Tile, list[Answers], float] | None = None
         try:
             for tile in tiles:
+                if idle is not None:
+                    waited, idle = waited + time.perf_counter() - idle, None
                 if tile is None:
                     if in_flight is not None:
                         self._collect(writer, *in_flight)
                         in_flight = None
                     writer.wait()
+                    idle = time.perf_counter()
                     continue
                 self._taken.append(tile)
                 if in_flight is not None and any(structure.synchronous for structure in tile.structures):
@@ -194,7 +199,8 @@ class Worker:
             writer.wait()
         finally:
             writer.close()
-            self._sweep_seconds += time.perf_counter() - started
+            now = time.perf_counter()
+            self._sweep_seconds += now - started - waited - (0.0 if idle is None else now - idle)
 
     def _collect(self, writer: "_Writer", tile: Tile, found: list[Answers], dispatched: float) -> None:
         jax.block_until_ready([answers.columns for answers in found])

@@ -11,3 +11,4 @@ however often, the folder ends up the same.
 
 from sensijax.campaign.on._mesh import mesh as mesh
 from sensijax.campaign.on._placement import Placement as Placement
+from sensijax.campaign.on._processes import processes as processes
