@@ -32,7 +32,7 @@ from sensijax.attack._book import Pursued as Pursued
 from sensijax.attack._goal import Goal
 from sensijax.attack._norm import choose
 from sensijax.attack._victim import Victim
-from sensijax.core import chunks
+from sensijax.core import Layout, Place, chunks
 from sensijax.core.keys import GENERATOR, stage_words
 
 if TYPE_CHECKING:
@@ -69,21 +69,34 @@ class Loop:
     """How the loop runs.
 
     Attributes:
-      width: places in a pool; every program has this many rows. The last bits of a model's outputs may depend on it.
+      width: places in a pool; every program has this many rows, of which each device of a mesh has its share. The last
+        bits of a model's outputs may depend on the share's width.
       every: evaluations between two looks of the host at what is done.
       fused: whether those are one program.
       pools: at most how many pools there are; no outcome depends on it.
+      layout: where the places lie.
     """
 
     width: int
     every: int
     fused: bool
     pools: int = 1
+    layout: Layout = Layout()
 
     @classmethod
     def here(cls) -> "Loop":
         """What suits the default backend."""
         return cls(32, 8, False, _cores()) if jax.default_backend() == "cpu" else cls(1024, 10, True, 2)
+
+    def on(self, layout: Layout, most: int) -> "Loop":
+        """The same on a mesh: each device has as many places as one device here, at most so many.
+
+        A CPU's devices share its cores. Programs that devices work on together must reach all of them in one order, so
+        a split model has one pool.
+        """
+        width = min(self.width, most) * layout.shares
+        pools = 1 if layout.split else self.pools if self.fused else -(-self.pools // layout.shares)
+        return dataclasses.replace(self, width=width, pools=pools, layout=layout)
 
 
 def pursue(
@@ -202,7 +215,8 @@ def fill_places(victim: Victim, desk: Desk, loop: Loop) -> Iterator[None]:
             return
         if len(taken):
             new = desk.rows(place)
-            held = _admit(entering, place < 0, new, _nothing(new) if held is None else held)
+            held = loop.layout.deal(_nothing(new)) if held is None else held
+            held = _admit(loop.layout, *loop.layout.deal((entering, place < 0, new)), held)
         held = (*held[:2], _advance_some(loop, victim, *held))
         state = held[2]
         ended = np.asarray(state.done) & (place >= 0)
@@ -241,11 +255,17 @@ def _nothing(new: tuple[Any, ...]) -> Any:
     return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(_start, new))
 
 
-@jax.jit
-def _admit(entering: jax.Array, vacant: jax.Array, new: tuple[Any, ...], held: tuple[Any, Goal, Any]) -> Any:
+@functools.partial(jax.jit, static_argnums=0)
+def _admit(
+    layout: Layout, entering: jax.Array, vacant: jax.Array, new: tuple[Any, ...], held: tuple[Any, Goal, Any]
+) -> Any:
     """Rows that enter start anew; places that stay vacant are frozen."""
-    attack, goal, state = jax.tree.map(lambda a, b: choose(entering, a, b), _start(new), held)
-    return attack, goal, dataclasses.replace(state, done=state.done | vacant)
+
+    def admit(entering: jax.Array, vacant: jax.Array, new: tuple[Any, ...], held: tuple[Any, Goal, Any]) -> Any:
+        attack, goal, state = jax.tree.map(lambda a, b: choose(entering, a, b), _start(new), held)
+        return attack, goal, dataclasses.replace(state, done=state.done | vacant)
+
+    return layout.spread(admit, *[Place.ROWS] * 4)(entering, vacant, new, held)
 
 
 def _advance(victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
@@ -257,26 +277,35 @@ def _advance(victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
     return jax.tree.map(lambda a, b: choose(state.done, a, b), state, after)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _advance_unrolled(times: int, victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
-    for _ in range(times):
-        state = _advance(victim, attack, goal, state)
-    return state
+_ADVANCED = (Place.PARAMS, Place.ROWS, Place.ROWS, Place.ROWS)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _advance_fused(every: int, victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
-    return jax.lax.fori_loop(0, every, lambda _, state: _advance(victim, attack, goal, state), state)
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _advance_unrolled(times: int, layout: Layout, victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
+    def unrolled(victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
+        for _ in range(times):
+            state = _advance(victim, attack, goal, state)
+        return state
+
+    return layout.spread(unrolled, *_ADVANCED)(victim, attack, goal, state)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _advance_fused(every: int, layout: Layout, victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
+    def fused(victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
+        return jax.lax.fori_loop(0, every, lambda _, state: _advance(victim, attack, goal, state), state)
+
+    return layout.spread(fused, *_ADVANCED)(victim, attack, goal, state)
 
 
 def _advance_some(loop: Loop, victim: Victim, attack: "Attack", goal: Goal, state: Any) -> Any:
     if loop.fused:
-        return _advance_fused(loop.every, victim, attack, goal, state)
+        return _advance_fused(loop.every, loop.layout, victim, attack, goal, state)
     # Of thousands of steps each costs little beside its dispatch: some of them go into one program. Of a hundred it
     # would not make up for the time to compile it.
     times = math.gcd(loop.every, 4) if attack.most_steps >= 1000 else 1
     for _ in range(loop.every // times):
-        state = _advance_unrolled(times, victim, attack, goal, state)
+        state = _advance_unrolled(times, loop.layout, victim, attack, goal, state)
     return state
 
 

@@ -55,8 +55,7 @@ class AttackStructure(Structure):
         ]
 
     def prepare(self, programs: "Programs", width: int, model: OnDevice) -> Callable[[], StageProgram]:
-        here = Loop.here()
-        loop = dataclasses.replace(here, width=min(here.width, width))
+        loop = Loop.here().on(model.layout, width // model.layout.shares)
         victim = dataclasses.replace(Victim.of(programs.campaign.model), params=model.params)
 
         def compiled() -> StageProgram:
@@ -113,7 +112,7 @@ class _AttackStage:
         if not len(attacked):
             return x
         self._check_box(settings, x[attacked])
-        keys = np.asarray(_example_keys(jnp.asarray(stage_keys), batch.ids))
+        keys = np.asarray(_example_keys(stage_keys, batch.ids))
         examples = Examples(x[attacked], y[attacked], keys[attacked])
         chosen = jax.tree.map(lambda leaf: np.asarray(leaf)[attacked], settings)
         outcomes = chosen.carry_out(self.victim, examples, logits[attacked], self.loop)
@@ -149,7 +148,7 @@ class _AttackStage:
 
 
 @jax.jit
-def _example_keys(stage_keys: jax.Array, ids: jax.Array) -> jax.Array:
+def _example_keys(stage_keys: Any, ids: jax.Array) -> jax.Array:
     return jax.vmap(lambda stage, example: jax.random.key_data(example_key(stage, example)))(stage_keys, ids)
 
 

@@ -8,18 +8,17 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._loading import Blocks
 from sensijax.campaign._mesh import engine_layout
 from sensijax.campaign._paths import Paths, moving
 from sensijax.campaign._plan import Plan, Tile
-from sensijax.campaign._programs import Block, Name, Programs
+from sensijax.campaign._programs import Name, Programs
 from sensijax.campaign._standing import Standing
 from sensijax.campaign._structure import OnDevice, Structure
 from sensijax.core import ArgumentError, Layout, Place, chunks, stage_key_data, take
-from sensijax.core.keys import words
 from sensijax.core.rows import Chunk
 
 
@@ -90,7 +89,7 @@ class Engine:
         self.compile_seconds = 0.0
         self._executables: dict[Name, Any] = {}
         self._params = self.layout.put(campaign.model.params, Place.PARAMS)
-        self._block: tuple[tuple[int, int], Block] | None = None
+        self._blocks = Blocks(campaign, plan, self.layout, micro_batch, self._forward)
 
     def compile(self, structures: tuple[Structure, ...]) -> None:
         """Compiles what tiles of these structures need and is not compiled yet, several programs side by side."""
@@ -118,11 +117,13 @@ class Engine:
         Where a stage is `synchronous`, it returns when that stage is done with the last chunk.
         """
         paths, standing = Paths(self.campaign, tile), self.campaign.standings.rows(tile)
-        return [
+        found = [
             answers
             for chunk, batch, x in self._rows(tile, paths)
             for answers in self._respond(chunk, batch, x, paths, standing)
         ]
+        self._blocks.ahead(tile)
+        return found
 
     def inputs(self, tile: Tile) -> np.ndarray:
         """The inputs of a tile as the model is shown them, `[scenarios, seeds, examples, ...]`."""
@@ -155,7 +156,7 @@ class Engine:
 
     def _rows(self, tile: Tile, paths: Paths, only: int | None = None) -> Iterator[tuple[Chunk, Any, jax.Array]]:
         self.compile(tile.structures)
-        block = self._load_block(tile.start, tile.stop)
+        block = self._blocks.of(tile)
         campaign = self.campaign
         each = [moving(campaign, path) for path in paths.paths]
         stages = [setting.stage for setting in each[0]]
@@ -202,29 +203,6 @@ class Engine:
 
     def _forward(self, x: Any) -> jax.Array:
         return self._executables["forward"](self._params, x)
-
-    def _load_block(self, start: int, stop: int) -> Block:
-        if self._block is None or self._block[0] != (start, stop):
-            examples, rows = self.campaign.examples, np.minimum(np.arange(start, start + self.plan.block), stop - 1)
-            x, y, ids = examples.x[rows], examples.y[rows], words(examples.ids[rows])
-            sound = np.isfinite(x.reshape(len(x), -1)).all(axis=-1)
-            clean = [self._forward(x[c.rows])[: c.valid] for c in chunks(len(x), self.micro_batch)]
-            clean = jnp.concatenate(clean)
-            self._refuse_probabilities(np.asarray(clean), sound)
-            parts = (self.layout.put(part, Place.WHOLE) for part in (x, y, ids, clean, sound))
-            self._block = (start, stop), Block(*parts)
-        return self._block[1]
-
-    def _refuse_probabilities(self, outputs: np.ndarray, sound: Any) -> None:
-        if not self.campaign.examples.is_classification:
-            return
-        seen = outputs[sound & np.isfinite(outputs).all(axis=1)].astype(np.float32)
-        if len(seen) and (seen >= 0).all() and np.allclose(seen.sum(axis=1), 1.0, atol=1e-3):
-            raise ArgumentError(
-                "model",
-                f"{self.campaign.model.name!r} returns probabilities (non-negative rows that sum to 1)",
-                "logits: leave out the softmax, or return jnp.log of the probabilities",
-            )
 
 
 def _stack(perturbations: list[Any]) -> Any:

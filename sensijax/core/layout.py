@@ -93,6 +93,10 @@ class Layout:
 
         return jax.tree.map(placed, tree)
 
+    def deal(self, rows: Any) -> Any:
+        """A pytree of rows from the host, each device's share on its way to it; untouched where there is one device."""
+        return rows if self.mesh is None else jax.device_put(rows, self._sharding(Place.ROWS))
+
     def _sharding(self, place: Place) -> NamedSharding:
         assert self.mesh is not None
         return NamedSharding(self.mesh, PartitionSpec(self.axes) if place is Place.ROWS else PartitionSpec())
