@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 
 from sensijax import measure
+from sensijax.campaign._bounded import in_blocks, joined
 from sensijax.core.errors import ArgumentError, did_you_mean
 
 if TYPE_CHECKING:
     from sensijax.campaign._results import Results
 
-MOST_BYTES = 256 << 20  # of drops that are in memory at once
 Key = tuple[tuple[str, float], ...]
 EFFECT_COLUMNS = ["order", "stages", "scenario", "drop", "effect", "low", "high", "p_value", "p_holm"]
 MEAN_COLUMNS = ["order", "stages", "scenarios", "drop", "effect", "low", "high", "p_value", "p_holm"]
@@ -44,9 +44,14 @@ def pairs_of(results: "Results") -> pd.DataFrame:
     ]
     if not rows:
         return pd.DataFrame(columns=columns)
-    together, one, two = (np.stack([results._scores["clean"] - results._scores[p[k]] for p in pairs]) for k in range(3))
+    clean, scores = results._scores["clean"], results._scores
     plain = results._binary and not any(name in results._weights for pair in pairs for name in pair)
-    effect = measure.interaction(together, one, two, binary=plain)
+    effect = joined(
+        [
+            measure.interaction(*(np.stack([clean - scores[pair[k]] for pair in some]) for k in range(3)), binary=plain)
+            for some in in_blocks(pairs, 3 * clean.nbytes)
+        ]
+    )
     drop = results._summary.set_index("scenario")["drop"]
     table = pd.DataFrame(rows)
     for k, column in enumerate(("drop_pair", "drop_first", "drop_second")):
@@ -99,8 +104,7 @@ def _estimated(
             continue
         names = [str(i) for i in range(len(chosen[0][0]))]
         per_group = clean.nbytes * (2 ** len(names) - 1)
-        step = max(1, MOST_BYTES // per_group)
-        for some in (chosen[i : i + step] for i in range(0, len(chosen), step)):
+        for some in in_blocks(chosen, per_group):
             drops = {
                 tuple(names[i] for i in places): np.stack(
                     [np.mean([clean - values[cells[_take(key, places)]] for key in group], axis=0) for group in some]
@@ -171,7 +175,7 @@ def profile_of(results: "Results") -> pd.DataFrame:
             sets.setdefault(_stages(_key(about["settings"])), []).append(name)
     rows = []
     for stages, names in sorted(sets.items(), key=lambda item: len(item[0])):
-        drop: Any = results._drops([np.mean([results._scores[name] for name in names], axis=0)], names)
+        drop: Any = results._drops([names])
         worst = min(names, key=lambda name: float(np.nanmean(results._scores[name])))
         rows.append(
             {

@@ -2,10 +2,10 @@
 
 import dataclasses
 import functools
+import itertools
 import logging
 import os
-import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import duckdb
@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 from sensijax import measure
+from sensijax.campaign._columns import quoted
 from sensijax.campaign._location import open_store
+from sensijax.campaign._reading import MISSING, Arrays, Part, batches
 from sensijax.campaign._store import LAYOUT, Store
 from sensijax.core.errors import ArgumentError, StoreError, did_you_mean
 
@@ -67,7 +69,7 @@ class Responses:
         store: Store,
         manifest: dict[str, Any],
         connection: duckdb.DuckDBPyConnection,
-        parts: Sequence[pathlib.Path],
+        parts: Sequence[Part],
         completeness: Completeness,
     ):
         self.store, self.folder = store, store.folder
@@ -118,7 +120,9 @@ class Responses:
         connection = store.connect(list(scan.parts.values()), store.folder / "examples" / manifest["examples"])
         order = pd.DataFrame({"scenario": list(manifest["scenarios"]), "i": range(len(manifest["scenarios"]))})
         connection.register("scenario_order", order)
-        return cls(store, manifest, connection, list(scan.parts.values()), completeness)
+        connection.execute(f"create type scenario_name as enum ({', '.join(map(quoted, manifest['scenarios']))})")
+        parts = [Part(path, rows[i], tuple(tiles[i]["scenarios"])) for i, path in scan.parts.items()]
+        return cls(store, manifest, connection, parts, completeness)
 
     # --- rows --------------------------------------------------------------------------------------------------------
 
@@ -199,8 +203,9 @@ class Responses:
         Raises:
           ArgumentError: if there is no such cell.
         """
-        query = "select * from responses where scenario = ? and seed = ? and example = ?"
-        found = self._connection.execute(query, [scenario, seed, example]).df()
+        query = "select * from read_parquet(?) where scenario = ? and seed = ? and example = ?"
+        parts = self._parts_of([scenario])
+        found = self._connection.execute(query, [parts, scenario, seed, example]).df() if parts else pd.DataFrame()
         if found.empty:
             self._known_scenario(scenario)
             raise ArgumentError(
@@ -208,9 +213,8 @@ class Responses:
                 f"{scenario}:{seed}:{example}",
                 f"a seed among {self._complete[scenario]['seeds']} and an example's id",
             )
-        clean = self._connection.execute(
-            "select * from responses where scenario = 'clean' and example = ?", [example]
-        ).df()
+        query = "select * from read_parquet(?) where scenario = 'clean' and example = ?"
+        clean = self._connection.execute(query, [self._parts_of(["clean"]), example]).df()
         return {
             "row": found.iloc[0].to_dict(),
             "clean": clean.iloc[0].to_dict() if len(clean) else None,
@@ -226,12 +230,16 @@ class Responses:
 
     @functools.cached_property
     def _complete(self) -> Mapping[str, Any]:
-        counts = self._connection.sql("select scenario, count(*) from responses group by all").fetchall()
-        n = self.manifest["data"]["examples"]
-        whole = {name for name, count in counts if count == n * len(self.manifest["scenarios"][name]["seeds"])}
-        if "clean" not in whole:
+        present = {part.path.name.partition("-")[0] for part in self._parts}
+        lacking = {n for tile in self.manifest["tiles"] if tile["id"] not in present for n in tile["scenarios"]}
+        if "clean" in lacking:
             raise StoreError(f"{self.store.location} has no clean baseline yet: run the campaign on")
-        return {name: s for name, s in self.manifest["scenarios"].items() if name in whole}
+        return {name: s for name, s in self.manifest["scenarios"].items() if name not in lacking}
+
+    def _parts_of(self, names: Sequence[str]) -> list[str]:
+        """The files that hold rows of these scenarios."""
+        wanted = set(names)
+        return [str(part.path) for part in self._parts if not wanted.isdisjoint(part.scenarios)]
 
     @functools.cached_property
     def _examples(self) -> pd.DataFrame:
@@ -243,75 +251,81 @@ class Responses:
         return self._values("score")
 
     @functools.cached_property
-    def _expressions(self) -> Mapping[str, str]:
-        """Responses by name, in SQL; null where a row has none."""
+    def _expressions(self) -> Mapping[str, tuple[str, type]]:
+        """Responses by name: in SQL, null where a row has none; and the dtype that holds every value of it."""
         if self.metric == "r2":
-            return {"score": f"1 - loss / {self.manifest['target_variance']!r}", "loss": "loss", "shift": "shift"}
-        columns = {name: f"{name}::double" for name in (*measure.AVERAGED, "correct", "flipped")}
-        return {"score": columns["correct"], **columns, "overconfidence": "confidence - correct::double"}
+            score = f"1 - loss / {self.manifest['target_variance']!r}"
+            return {name: (sql, np.float64) for name, sql in (("score", score), ("loss", "loss"), ("shift", "shift"))}
+        return {
+            "score": ("correct", np.int8),
+            **{name: (name, np.float32) for name in measure.AVERAGED},
+            **{name: (name, np.int8) for name in ("correct", "flipped")},
+            "overconfidence": ("confidence - correct::double", np.float64),
+        }
 
     def _values(self, response: str) -> Mapping[str, np.ndarray]:
         if response not in self._expressions:
             raise ArgumentError("response", repr(response), did_you_mean(str(response), self._expressions))
         if response not in self._read:
-            plain = self._plain(response)
-            self._read[response] = {
-                name: linearised(values, self._weights[name]) if name in self._weights else values
-                for name, values in plain.items()
-            }
+            for other in set(self._read) - {"score"}:  # one beside the score: of a large store each takes its room
+                del self._read[other]
+            plain = self._plain(response, list(self._complete))
+            self._read[response] = _Linearised(plain, self._weights) if self._weights else plain
         return self._read[response]
 
-    def _plain(self, response: str) -> dict[str, np.ndarray]:
+    def _plain(self, response: str, names: Sequence[str]) -> Mapping[str, np.ndarray]:
         """Scenario to a response `[seeds, examples]`, whatever the examples weigh."""
-        expression = f"case when status = 'nonfinite_input' then null else {self._expressions[response]} end"
-        return self._arrays(expression, list(self._complete))
+        expression, dtype = self._expressions[response]
+        return self._arrays(f"case when status = 'nonfinite_input' then null else {expression} end", names, dtype)
 
     @functools.cached_property
     def _weights(self) -> Mapping[str, np.ndarray]:
         """Of the scenarios with a drift that gives examples weights: those weights `[seeds, examples]`."""
         weighted = [name for name, scenario in self._complete.items() if scenario["weighted"]]
-        return self._arrays("weight::double", weighted) if weighted else {}
+        return self._arrays("weight", weighted, np.float32) if weighted else {}
 
-    def _arrays(self, expression: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+    def _arrays(self, expression: str, names: Sequence[str], dtype: type = np.float64) -> Mapping[str, np.ndarray]:
         """Scenario to values `[seeds, examples]`; NaN for null. Without draws, all seeds share a row."""
-        ids = self._examples.example.to_numpy()
-        rows = self._connection.execute(
-            f"select i, seed, example, {expression} as value from responses join scenario_order using (scenario) "
-            "where list_contains(?, scenario)",
-            [list(names)],
-        ).fetchnumpy()
-        seed_index = {seed: k for k, seed in enumerate(self.manifest["seeds"])}
-        place = {name: k for k, name in enumerate(names)}
-        of_scenario = np.array([place.get(name, -1) for name in self.manifest["scenarios"]])
-        values = np.full((len(names), len(seed_index), len(ids)), np.nan)
-        seeds = np.asarray(rows["seed"])
-        position = np.zeros(len(seeds), np.int64)
-        for seed, k in seed_index.items():
-            position[seeds == seed] = k
-        filled = np.ma.filled(np.ma.asarray(rows["value"]).astype(np.float64), np.nan)
-        values[of_scenario[rows["i"]], position, np.searchsorted(ids, rows["example"])] = filled
-        found = {}
-        for name, k in place.items():
-            own = len(self._complete[name]["seeds"])
-            found[name] = values[k] if own == len(seed_index) else np.broadcast_to(values[k, :1], values[k].shape)
-        return found
+        seeds = np.array(self.manifest["seeds"], np.uint64)
+        own = {name: len(self._complete[name]["seeds"]) for name in names}
+        arrays = Arrays(len(seeds), self._examples.example.to_numpy(), own, dtype)
+        in_order = np.argsort(seeds)
+        starts, counts = arrays.starts_of([*self.manifest["scenarios"], ""])  # the last stands for any other
+        kind, missing = _IN_SQL[dtype]
+        columns = {
+            "i": _SCENARIO,
+            "seed": "seed::ubigint",
+            "example": "example",
+            "value": f"coalesce(({expression})::{kind}, {missing})",
+        }
+        wanted = set(names)
+        parts = [part for part in self._parts if not wanted.isdisjoint(part.scenarios)]
+        for rows in batches(self._connection, parts, columns):
+            scenario = rows["i"]
+            seed = in_order[np.searchsorted(seeds, rows["seed"], sorter=in_order)]
+            kept = seed < counts[scenario]
+            if kept.all():
+                arrays.put(starts[scenario], seed, rows["example"], rows["value"])
+            else:
+                arrays.put(starts[scenario[kept]], seed[kept], rows["example"][kept], rows["value"][kept])
+        return arrays
 
     @functools.cached_property
     def _tallies(self) -> Mapping[str, measure.Tally]:
-        """Scenario to the tally of its rows, merged part by part: no more than one part is in memory."""
+        """Scenario to the tally of its rows, merged part by part."""
         tallies: dict[str, measure.Tally] = {}
-        for part in self._parts:
-            rows = self._connection.execute(
-                "select scenario, observed as label, weight, prediction, correct, flipped, "
-                f"list_position({list(measure.STATUSES)!r}, status)::int - 1 as status, "
-                f"{', '.join(measure.AVERAGED)} from read_parquet(?)",
-                [str(part)],
-            ).fetchnumpy()
-            scenario = np.asarray(rows.pop("scenario"))
-            for name in dict.fromkeys(scenario):
-                tally = measure.Tally.of(
-                    {k: v[scenario == name] for k, v in rows.items()}, self.manifest["model"]["outputs"]
-                )
+        names, classes = list(self.manifest["scenarios"]), self.manifest["model"]["outputs"]
+        columns = {"i": _SCENARIO, "label": "observed"}
+        columns |= {name: name for name in ("weight", "prediction", "correct", "flipped", *measure.AVERAGED)}
+        columns["status"] = f"list_position({list(measure.STATUSES)!r}, status)::int - 1"
+        for rows in batches(self._connection, self._parts, columns):
+            scenario, row = rows.pop("i"), rows.pop("row")
+            begins = np.flatnonzero((np.diff(scenario, prepend=-2) != 0) | (row == 0))  # a part, or a scenario in it
+            for start, stop in itertools.pairwise([*begins, len(row)]):
+                if scenario[start] < 0:
+                    continue  # no scenario of this campaign: `verify` says so
+                name = names[scenario[start]]
+                tally = measure.Tally.of({k: v[start:stop] for k, v in rows.items()}, classes)
                 tallies[name] = tallies[name] + tally if name in tallies else tally
         return tallies
 
@@ -324,6 +338,31 @@ class Responses:
             raise ArgumentError("scenario", repr(scenario), did_you_mean(scenario, self.manifest["scenarios"]))
         if scenario not in self._complete:
             raise ArgumentError("scenario", repr(scenario), "a finished one: run the campaign on")
+
+
+_SCENARIO = "coalesce(enum_code(try_cast(scenario as scenario_name))::int, -1)"
+_IN_SQL = {
+    np.int8: ("tinyint", MISSING),
+    np.float32: ("float", "'nan'::float"),
+    np.float64: ("double", "'nan'::double"),
+}
+
+
+class _Linearised(Mapping[str, np.ndarray]):
+    """Arrays by scenario, linearised where the scenario's examples have weights."""
+
+    def __init__(self, plain: Mapping[str, np.ndarray], weights: Mapping[str, np.ndarray]):
+        self._plain, self._weights = plain, weights
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        values = self._plain[name]
+        return linearised(values, self._weights[name]) if name in self._weights else values
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._plain)
+
+    def __len__(self) -> int:
+        return len(self._plain)
 
 
 def linearised(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -5,12 +5,14 @@ import functools
 import itertools
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sensijax import measure
+from sensijax.campaign._bounded import in_blocks, joined
 from sensijax.campaign._effects import contrasts_of, effects_of, pairs_of, profile_of
 from sensijax.campaign._responses import Responses
 from sensijax.campaign._slices import annotation_of, groups_of
@@ -29,7 +31,7 @@ class Results(Responses):
     def _summary(self) -> pd.DataFrame:
         names = list(self._complete)
         facts = self._facts().set_index("scenario").reindex(names)
-        drops = self._drops([self._scores[name] for name in names], names)
+        drops = self._drops([[name] for name in names])
         tolerance = self.manifest["tolerance"]
         table = pd.DataFrame(
             {
@@ -112,7 +114,7 @@ class Results(Responses):
             alone = alone[alone.scenario != "clean"]
             if alone.empty:
                 continue
-            mean = self._drops([np.mean([self._scores[n] for n in alone.scenario], axis=0)], list(alone.scenario))
+            mean = self._drops([list(alone.scenario)])
             worst = alone.loc[alone["drop"].fillna(-np.inf).idxmax()]
             verdicts = dict(zip(alone.severity, alone.verdict, strict=True))
             in_order = sorted(
@@ -293,23 +295,21 @@ class Results(Responses):
 
     # --- how ---------------------------------------------------------------------------------------------------------
 
-    def _drops(self, scores: list[np.ndarray], names: list[str]) -> measure.Estimate:
-        """The drops to these scores, made from these scenarios; whole numbers only where none gives weights."""
-        drops, names = self._scores["clean"] - np.stack(scores), list(names)
-        weighted = np.array([name in self._weights for name in names])
-        if len(names) != len(drops):
-            weighted = np.array([weighted.any()] * len(drops))
-        if not self._binary or not weighted.any():
-            return measure.paired_bootstrap(drops, binary=self._binary)
-        if weighted.all():
-            return measure.paired_bootstrap(drops, binary=False)
-        plain, other = (measure.paired_bootstrap(drops[w], binary=b) for w, b in ((~weighted, True), (weighted, False)))
-        merged = {}
-        for field in ("mean", "low", "high", "standard_error", "p_value", "n_examples", "n_excluded"):
-            column = np.empty(len(drops), np.result_type(getattr(plain, field), getattr(other, field)))
-            column[~weighted], column[weighted] = getattr(plain, field), getattr(other, field)
-            merged[field] = column
-        return dataclasses.replace(plain, **merged)
+    def _drops(self, groups: Sequence[Sequence[str]]) -> measure.Estimate:
+        """The drops to groups of scenarios, each the mean over its members; numbers are whole where none has weights.
+
+        Groups are taken so many at a time that memory is bounded.
+        """
+        clean = self._scores["clean"]
+        weighted = np.array([self._binary and any(name in self._weights for name in group) for group in groups])
+        rows, estimates = [], []
+        for kind in (False, True):
+            for some in in_blocks(np.flatnonzero(weighted == kind), clean.nbytes):
+                drops = np.stack([np.mean([self._scores[name] for name in groups[i]], axis=0) for i in some])
+                np.subtract(clean, drops, out=drops)
+                rows.append(some)
+                estimates.append(measure.paired_bootstrap(drops, binary=self._binary and not kind))
+        return joined(estimates, np.concatenate(rows))
 
     @property
     def _binary(self) -> bool:
@@ -349,9 +349,9 @@ class Results(Responses):
         if self.metric != "accuracy":
             raise ArgumentError("scenario", scenario, "predicted classes are a classifier's")
         rows = self._connection.execute(
-            "select r.label, c.prediction as clean, r.prediction from responses r join responses c using (example) "
-            "where r.scenario = ? and c.scenario = 'clean' and r.status <> 'nonfinite_input'",
-            [scenario],
+            "select r.label, c.prediction as clean, r.prediction from read_parquet(?) r join read_parquet(?) c "
+            "using (example) where r.scenario = ? and c.scenario = 'clean' and r.status <> 'nonfinite_input'",
+            [self._parts_of([scenario]), self._parts_of(["clean"]), scenario],
         ).fetchnumpy()
         return rows["label"], rows["clean"], rows["prediction"]
 

@@ -93,7 +93,7 @@ def _parts_of(
     """The accuracy of each slice, with its interval; weighted within the slice where the scenario is."""
     if scenario not in results._weights:
         return measure.worst_group(scores, values).groups
-    raw, weights, found = results._plain("score")[scenario], results._weights[scenario], []
+    raw, weights, found = results._plain("score", [scenario])[scenario], results._weights[scenario], []
     for name in np.unique(values):
         inside = values == name
         if not weights[:, inside].sum():
