@@ -2,16 +2,17 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
 from sensijax import measure
 
+Item = TypeVar("Item")
 MOST_BYTES = 256 << 20  # of values that are in memory at once
 
 
-def in_blocks(items: Sequence[Any], bytes_each: int) -> Iterator[Any]:
+def in_blocks(items: Sequence[Item], bytes_each: int) -> Iterator[Sequence[Item]]:
     """Slices of `items`, in order, of so many that their values take at most `MOST_BYTES`; at least one."""
     step = max(1, MOST_BYTES // max(1, bytes_each))
     for start in range(0, len(items), step):

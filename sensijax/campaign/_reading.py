@@ -20,6 +20,11 @@ class Part(NamedTuple):
     scenarios: tuple[str, ...]
 
 
+def rows_of(tile: Mapping[str, Any]) -> int:
+    """The rows of a tile of the manifest."""
+    return len(tile["scenarios"]) * len(tile["seeds"]) * (tile["stop"] - tile["start"])
+
+
 def batches(
     connection: duckdb.DuckDBPyConnection, parts: Sequence[Part], columns: Mapping[str, str]
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -41,7 +46,7 @@ def batches(
 
     with concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="sensijax-reader") as thread:
         coming = None
-        for paths in _groups(parts):
+        for paths in groups(parts):
             ready, coming = coming, thread.submit(read, paths)
             if ready is not None:
                 yield ready.result()
@@ -49,7 +54,8 @@ def batches(
             yield coming.result()
 
 
-def _groups(parts: Sequence[Part]) -> Iterator[list[str]]:
+def groups(parts: Sequence[Part]) -> Iterator[list[str]]:
+    """The files of parts, in their order, so many at a time that their rows are at most `MOST_ROWS`; at least one."""
     paths, rows = [], 0
     for part in parts:
         if paths and rows + part.rows > MOST_ROWS:

@@ -15,7 +15,7 @@ import pandas as pd
 from sensijax import measure
 from sensijax.campaign._columns import quoted
 from sensijax.campaign._location import open_store
-from sensijax.campaign._reading import MISSING, Arrays, Part, batches
+from sensijax.campaign._reading import MISSING, Arrays, Part, batches, rows_of
 from sensijax.campaign._store import LAYOUT, Store
 from sensijax.core.errors import ArgumentError, StoreError, did_you_mean
 
@@ -107,7 +107,7 @@ class Responses:
         scan = store.scan(tiles)
         for name in scan.damaged:
             log.warning("%s is damaged and was moved to quarantine; run the campaign again to compute it anew", name)
-        rows = {i: len(t["scenarios"]) * len(t["seeds"]) * (t["stop"] - t["start"]) for i, t in tiles.items()}
+        rows = {i: rows_of(tile) for i, tile in tiles.items()}
         completeness = Completeness(
             tiles=len(scan.parts),
             tiles_total=len(tiles),

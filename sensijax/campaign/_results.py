@@ -302,14 +302,15 @@ class Results(Responses):
         """
         clean = self._scores["clean"]
         weighted = np.array([self._binary and any(name in self._weights for name in group) for group in groups])
-        rows, estimates = [], []
+        rows: list[int] = []
+        estimates = []
         for kind in (False, True):
-            for some in in_blocks(np.flatnonzero(weighted == kind), clean.nbytes):
+            for some in in_blocks(np.flatnonzero(weighted == kind).tolist(), clean.nbytes):
                 drops = np.stack([np.mean([self._scores[name] for name in groups[i]], axis=0) for i in some])
                 np.subtract(clean, drops, out=drops)
-                rows.append(some)
+                rows += some
                 estimates.append(measure.paired_bootstrap(drops, binary=self._binary and not kind))
-        return joined(estimates, np.concatenate(rows))
+        return joined(estimates, np.array(rows))
 
     @property
     def _binary(self) -> bool:

@@ -1,18 +1,21 @@
 """Verifying a run: that its parts hold what the manifest says, no more and no less."""
 
 import dataclasses
+import itertools
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import duckdb
 
 from sensijax.campaign._location import open_store
+from sensijax.campaign._reading import Part, groups, rows_of
 from sensijax.core.errors import StoreError
 
 _ADDRESSES = """
-    select scenario, seed, count(*), count(distinct example), min(tile) = $1 and max(tile) = $1,
-           min(model) = $2 and max(model) = $2, min(data) = $3 and max(data) = $3,
-           min(program) = $4 and max(program) = $4
-    from read_parquet($5) group by all
+    select filename, scenario, seed, count(*), count(distinct example), min(tile), max(tile), min(model), max(model),
+           min(data), max(data), min(program), max(program)
+    from read_parquet(?, filename = true) group by all
 """
 
 
@@ -61,21 +64,40 @@ def verify(folder: str | os.PathLike) -> Findings:
     rows = 0
     if scan.parts:
         connection = store.connect(list(scan.parts.values()), examples)
-        model, data = manifest["model"]["digest"], manifest["data"]["digest"]
-        for tile, path in scan.parts.items():
-            about = tiles[tile]
-            expected = {(name, seed) for name in about["scenarios"] for seed in about["seeds"]}
-            n = about["stop"] - about["start"]
-            try:
-                found = connection.execute(_ADDRESSES, [tile, model, data, about["program"], str(path)]).fetchall()
-            except duckdb.Error as error:
-                faults.append(f"{path.name}: cannot be read as a tile ({str(error).splitlines()[0]})")
-                continue
-            rows += sum(count for _, _, count, *_ in found)
-            if {(name, seed) for name, seed, *_ in found} != expected:
-                faults.append(f"{path.name}: holds other scenarios or seeds than the plan says")
-            if any(count != n or distinct != n for _, _, count, distinct, *_ in found):
-                faults.append(f"{path.name}: an example is missing or there twice")
-            if not all(all(hashes) for _, _, _, _, *hashes in found):
-                faults.append(f"{path.name}: rows carry another tile's, model's, data set's or program's hash")
+        parts = {str(path): (tiles[tile], path.name) for tile, path in scan.parts.items()}
+        sized = [Part(path, rows_of(tiles[tile]), tuple(tiles[tile]["scenarios"])) for tile, path in scan.parts.items()]
+        for paths in groups(sized):
+            for path, found in _addresses(connection, paths).items():
+                about, name = parts[path]
+                if isinstance(found, duckdb.Error):
+                    faults.append(f"{name}: cannot be read as a tile ({str(found).splitlines()[0]})")
+                    continue
+                rows += sum(count for _, _, count, *_ in found)
+                faults += [f"{name}: {what}" for what in _faults(found, about, manifest)]
     return Findings(tuple(faults), len(scan.parts), rows, len(scan.parts) == len(tiles))
+
+
+def _faults(found: list[tuple], tile: dict[str, Any], manifest: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with a part, from what `_ADDRESSES` says of it."""
+    n = tile["stop"] - tile["start"]
+    if {(name, seed) for name, seed, *_ in found} != set(itertools.product(tile["scenarios"], tile["seeds"])):
+        yield "holds other scenarios or seeds than the plan says"
+    if any(count != n or distinct != n for _, _, count, distinct, *_ in found):
+        yield "an example is missing or there twice"
+    hashes = tile["id"], manifest["model"]["digest"], manifest["data"]["digest"], tile["program"]
+    if any(row[4:] != tuple(h for own in hashes for h in (own, own)) for row in found):
+        yield "rows carry another tile's, model's, data set's or program's hash"
+
+
+def _addresses(connection: duckdb.DuckDBPyConnection, paths: list[str]) -> dict[str, list[tuple] | duckdb.Error]:
+    """What each file holds, by its path; for one that cannot be read, why."""
+    found: dict[str, Any] = {path: [] for path in paths}
+    try:
+        for path, *about in connection.execute(_ADDRESSES, [paths]).fetchall():
+            found[path].append(tuple(about))
+    except duckdb.Error as error:
+        if len(paths) == 1:
+            return {paths[0]: error}
+        for path in paths:  # one by one: which is it?
+            found |= _addresses(connection, [path])
+    return found
