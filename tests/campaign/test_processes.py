@@ -19,6 +19,7 @@ from sensijax.campaign._environment import agree_on_environment, environment
 from sensijax.campaign._location import open_store
 from sensijax.campaign.on import _processes
 from sensijax.campaign.on._devices import gpus_in_sight, portion
+from sensijax.campaign.on._launch import local_processes
 from sensijax.campaign.on._ranks import rank_of
 from sensijax.campaign.on._turns import HELD, Looks, Turns, dealt
 from sensijax.core import ArgumentError, StoreError
@@ -126,9 +127,7 @@ def test_patience_is_a_time(patience):
         on.processes(0, 2, patience=patience)
 
 
-def test_the_environment_is_read_unless_a_rank_is_given(monkeypatch):
-    for name in {**STEP, **ARRAY, **TORCHRUN, **MPI, **POD, **TPU}:
-        monkeypatch.delenv(name, raising=False)
+def test_the_environment_is_read_unless_a_rank_is_given(no_scheduler, monkeypatch):
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "3")
     assert not on.processes().leads and on.processes().place.size == 3
@@ -377,6 +376,56 @@ def test_looking_costs_no_more_than_a_twentieth_and_is_given_up_slowly():
     assert waits == sorted(waits) and waits[0] < 1 and waits[-1] == 10
     looks.looked(now, now, news=True)
     assert looks.wait(now, working=False) == pytest.approx(0.2)
+
+
+# --- several on this machine -----------------------------------------------------------------------------------------
+
+CHILD = """
+import json, os, pathlib, sys, time
+said = {n: os.environ[n] for n in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")}
+time.sleep(0.5)  # until this process is bound to its cores
+pathlib.Path(sys.argv[1]).write_text(json.dumps([said, sorted(os.sched_getaffinity(0))]))
+time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.fixture
+def no_scheduler(monkeypatch):
+    for name in {**STEP, **ARRAY, **TORCHRUN, **MPI, **POD, **TPU}:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system binds no process to a core")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_local_processes_know_their_ranks_and_have_cores_of_their_own(no_scheduler, tmp_path):
+    before = os.sched_getaffinity(0)
+    with local_processes(2, [sys.executable, "-c", CHILD, str(tmp_path / "child"), "0"]) as place:
+        mine = os.sched_getaffinity(0)
+        assert place.leads and (place.place.size, place.place.local_size) == (2, 2)
+    said, theirs = json.loads((tmp_path / "child").read_text())
+    assert said == {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+    assert mine | set(theirs) == before == os.sched_getaffinity(0) and not mine & set(theirs)
+
+
+def test_local_processes_end_with_the_one_that_fails(no_scheduler, tmp_path):
+    started = []
+    with pytest.raises(RuntimeError), pytest.MonkeyPatch.context() as patch:
+        popen = subprocess.Popen
+        patch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
+        with local_processes(2, [sys.executable, "-c", CHILD, str(tmp_path / "child"), "600"]):
+            raise RuntimeError
+    assert [process.poll() for process in started] == [-15]
+
+
+def test_workers_are_counted_and_not_wanted_twice(no_scheduler, monkeypatch):
+    with pytest.raises(ArgumentError, match="workers.*0; 1 to"), local_processes(0, []):
+        pass
+    with pytest.raises(ArgumentError, match="workers.*100000; 1 to"), local_processes(100_000, []):
+        pass
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with pytest.raises(ArgumentError, match="RANK says process 0 of 4; leave it out"), local_processes(2, []):
+        pass
 
 
 # --- real runs -------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ A tile is a pure function of its address, and its part is named by the digest of
 however often, the folder ends up the same.
 """
 
+from sensijax.campaign.on._launch import local_processes as local_processes
 from sensijax.campaign.on._mesh import mesh as mesh
 from sensijax.campaign.on._placement import Placement as Placement
 from sensijax.campaign.on._processes import processes as processes
