@@ -5,7 +5,7 @@ import dataclasses
 import os
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import jax
 import numpy as np
@@ -53,7 +53,7 @@ class Engine:
     engine of `width` rows on one of them, as far as the devices are of one kind. At another width the last bits may
     differ. A model whose parameters are split over devices (`NamedSharding`) runs as the compiler cuts it up: its
     outputs, and what depends on them, agree with one device's to rounding, and are repeated bitwise on the same mesh at
-    the same micro-batch.
+    the same width.
 
     Args:
       campaign: what to compute.
@@ -65,8 +65,7 @@ class Engine:
 
     Attributes:
       layout: where rows lie.
-      width: what decides the last bits, and is recorded with every row: the rows of one device, or where parameters are
-        split, of all of them.
+      width: the rows of a share. It decides the last bits, and is recorded with every row.
       compiled: how many programs were compiled so far.
       compile_seconds: how long that took (wall clock; programs compile side by side).
 
@@ -83,13 +82,30 @@ class Engine:
         mesh: jax.sharding.Mesh | Layout | None = None,
     ):
         self.campaign, self.plan, self.programs, self.micro_batch = campaign, plan, programs, micro_batch
-        self.layout = engine_layout(mesh, campaign.model.params, micro_batch)
-        self.width = micro_batch if self.layout.split else micro_batch // self.layout.shares
+        self.layout = engine_layout(mesh, campaign.model.params)
+        self.width, rest = divmod(micro_batch, self.layout.shares)
+        if rest or self.width < 1:
+            shares, wider = self.layout.shares, (self.width + 1) * self.layout.shares
+            right = f"a multiple of {shares}, the shares that its rows are cut into on the mesh: {wider}, say"
+            raise ArgumentError("micro_batch", micro_batch, right)
         self.compiled = 0
         self.compile_seconds = 0.0
         self._executables: dict[Name, Any] = {}
         self._params = self.layout.put(campaign.model.params, Place.PARAMS)
         self._blocks = Blocks(campaign, plan, self.layout, micro_batch, self._forward)
+
+    @classmethod
+    def of_width(
+        cls,
+        campaign: Campaign,
+        plan: Plan,
+        programs: Programs,
+        width: int,
+        mesh: jax.sharding.Mesh | Layout | None = None,
+    ) -> Self:
+        """The engine whose shares are so wide: that computes what was recorded with this width, to the last bit."""
+        layout = engine_layout(mesh, campaign.model.params)
+        return cls(campaign, plan, programs, width * layout.shares, layout)
 
     def compile(self, structures: tuple[Structure, ...]) -> None:
         """Compiles what tiles of these structures need and is not compiled yet, several programs side by side."""

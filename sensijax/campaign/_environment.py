@@ -9,12 +9,19 @@ from typing import Any, NoReturn
 import jax
 import numpy as np
 
+from sensijax.campaign._mesh import split_of
 from sensijax.campaign._store import Store
 from sensijax.core import StoreError, digest
 
 
-def environment() -> dict[str, Any]:
+def environment(params: Any = None) -> dict[str, Any]:
     """Versions, device and flags that can change a result's last bit.
+
+    How many devices there are does not: on a mesh each one runs the program of one device. How a model's parameters are
+    split over devices does.
+
+    Args:
+      params: the model's, where they may be split.
 
     Returns:
       A plain dictionary; its `id` is the digest of the rest.
@@ -29,10 +36,13 @@ def environment() -> dict[str, Any]:
         "device": device.device_kind,
         "machine": platform.machine(),
         "cpu_features": _cpu_features(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "xla_flags": _flags(os.environ.get("XLA_FLAGS", "")),
         "x64": bool(jax.config.jax_enable_x64),  # type: ignore[attr-defined]
         "matmul_precision": str(jax.config.jax_default_matmul_precision),  # type: ignore[attr-defined]
     }
+    split = split_of(params)
+    if split:
+        facts["split"] = split
     return {"id": digest(facts), **facts}
 
 
@@ -70,6 +80,12 @@ def _refuse(store: Store, other: dict[str, Any], here: dict[str, Any]) -> NoRetu
         f"({', '.join(f'{k}: {a!r} then, {b!r} now' for k, (a, b) in differing.items())}); "
         "results may differ in the last bits: use another folder, or allow mixing (--allow-mixed)"
     )
+
+
+def _flags(flags: str) -> str:
+    """XLA's flags without the one that counts virtual devices, as they came if it is not among them."""
+    counts = "--xla_force_host_platform_device_count"
+    return " ".join(flag for flag in flags.split() if not flag.startswith(counts)) if counts in flags else flags
 
 
 def _cpu_features() -> str:

@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding
 
 from sensijax.core import ArgumentError, Layout
 from sensijax.core.errors import did_you_mean
+from sensijax.core.layout import auto_mesh
 
 ROWS = "rows"
 """The axis of a mesh that is made here."""
@@ -44,37 +45,39 @@ def devices_layout(
         return _layout(theirs, axis, params)
     if isinstance(devices, Mesh):
         return _layout(devices, axis, params)
-    return _layout(Mesh(np.array(_chosen(devices)), (ROWS,), axis_types=(AxisType.Auto,)), axis, params)
+    return _layout(Mesh(np.array(_chosen(devices)), (ROWS,)), axis, params)
 
 
-def engine_layout(mesh: Mesh | Layout | None, params: Any, micro_batch: int) -> Layout:
+def engine_layout(mesh: Mesh | Layout | None, params: Any) -> Layout:
     """The layout of an engine.
 
     Args:
       mesh: devices; None: the mesh that the parameters lie on, one device if they lie on none.
       params: the model's parameters.
-      micro_batch: rows at once.
 
     Raises:
-      ArgumentError: if the parameters are split over another mesh, or the micro-batch is no multiple of the mesh.
+      ArgumentError: if the parameters are split over another mesh.
     """
-    theirs = _mesh_of(params)
-    if mesh is None and theirs is None:
-        return Layout()
-    if isinstance(mesh, Layout) and mesh.mesh is None:
-        mesh = Mesh(np.array(jax.devices()[:1]), (ROWS,))
     if isinstance(mesh, Layout):
-        layout = _layout(mesh.mesh, mesh.axes, params)  # type: ignore[arg-type]
-    else:
-        layout = _layout(mesh or theirs, None, params)  # type: ignore[arg-type]
-    if micro_batch % layout.shares:
-        raise ArgumentError(
-            "micro_batch",
-            micro_batch,
-            f"a multiple of {layout.shares}, the shares that its rows are cut into on the mesh: "
-            f"{-(-micro_batch // layout.shares) * layout.shares}",
-        )
-    return layout
+        return _layout(mesh.mesh or _default(), mesh.axes, params)
+    return _layout(mesh or _mesh_of(params) or _default(), None, params)
+
+
+def _default() -> Mesh:
+    return Mesh(np.array(jax.devices()[:1]), (ROWS,))
+
+
+def split_of(params: Any) -> str:
+    """How parameters are split over devices, in words that are the same in every process; empty if they are not."""
+    if not _split_axes(params):
+        return ""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    specs = [
+        f"{jax.tree_util.keystr(path)} {leaf.sharding.spec}"
+        for path, leaf in leaves
+        if isinstance(leaf, jax.Array) and isinstance(leaf.sharding, NamedSharding)
+    ]
+    return f"{_words(_mesh_of(params))}: {', '.join(specs)}"
 
 
 def _chosen(devices: int | Sequence[Any] | None) -> list[Any]:
@@ -115,8 +118,7 @@ def _layout(mesh: Mesh, axis: str | Sequence[str] | None, params: Any) -> Layout
     if mesh.size == 1 and mesh.devices.flat[0] == jax.devices()[0]:
         return Layout()
     # The engine's programs say themselves what lies where: `Auto`, whatever kind of mesh the user has.
-    auto = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)
-    return Layout(auto, axes, bool(split))
+    return Layout(auto_mesh(mesh), axes, bool(split))
 
 
 def _shardings(params: Any) -> list[NamedSharding]:

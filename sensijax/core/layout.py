@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 
 class Place(enum.Enum):
@@ -83,7 +83,7 @@ class Layout:
     def put(self, tree: Any, place: Place) -> Any:
         """A pytree of arrays on the devices; returns at once. Parameters that are split there stay as they are."""
         if self.mesh is None:
-            return jax.tree.map(jnp.asarray, tree)
+            return jax.tree.map(_on_one_device, tree)
         sharding = self._sharding(place)
 
         def placed(leaf: Any) -> jax.Array:
@@ -103,3 +103,35 @@ class Layout:
 
     def _is_compilers(self, places: tuple[Place, ...]) -> bool:
         return self.split and Place.PARAMS in places
+
+
+def _on_one_device(leaf: Any) -> jax.Array:
+    array = jnp.asarray(leaf)
+    return array if len(array.devices()) == 1 else jax.device_put(array, jax.devices()[0])
+
+
+def with_auto_axes(params: Any) -> Any:
+    """Parameters whose arrays lie on meshes of `Auto` axes: the compiler cuts up what they are used in.
+
+    `jax.make_mesh` makes `Explicit` axes unless told otherwise, and a function that does not say itself how each result
+    is split cannot be traced with arrays on those. Nothing is copied.
+
+    Args:
+      params: a pytree; leaves that lie on no mesh stay as they are.
+    """
+
+    def auto(leaf: Any) -> Any:
+        sharding = getattr(leaf, "sharding", None)
+        if not isinstance(leaf, jax.Array) or not isinstance(sharding, NamedSharding):
+            return leaf
+        mesh: Any = sharding.mesh
+        if all(kind == AxisType.Auto for kind in mesh.axis_types):
+            return leaf
+        return jax.device_put(leaf, NamedSharding(auto_mesh(mesh), sharding.spec))
+
+    return jax.tree.map(auto, params)
+
+
+def auto_mesh(mesh: Mesh) -> Mesh:
+    """The mesh with axes that are all `Auto`."""
+    return Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * mesh.devices.ndim)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from sensijax.core.digest import digest
 from sensijax.core.errors import ArgumentError
+from sensijax.core.layout import with_auto_axes
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,7 +20,8 @@ class Model:
     Attributes:
       apply: `apply(params, x[B, ...]) -> outputs[B, ...]`. Pure: no dropout, no running statistics that change. For
         classification the outputs are logits `[B, K]`, K >= 2; for regression `[B]` or `[B, K]`.
-      params: pytree of arrays.
+      params: pytree of arrays. A model too large for one device has them split over several, each a `jax.Array` with a
+        `NamedSharding` on one mesh; its axes are taken as `Auto`, the compiler cuts the work up.
       name: how reports call it.
       classes: optional names of the K classes, for tables and figures.
 
@@ -41,6 +43,7 @@ class Model:
             )
         if not isinstance(self.name, str) or not self.name:
             raise ArgumentError("name", repr(self.name), "a non-empty name")
+        object.__setattr__(self, "params", with_auto_axes(self.params))
         if self.classes is not None:
             if not isinstance(self.classes, Sequence):
                 raise ArgumentError("classes", type(self.classes).__name__, "the names of the classes, in order")
@@ -52,7 +55,7 @@ class Model:
 
     @functools.cached_property
     def digest(self) -> str:
-        """The digest of the parameters. The code is named by the digest of the program it lowers to."""
+        """The digest of the parameters, however they are split; the code is named by its program's."""
         return digest("model", jax.tree_util.tree_structure(self.params).num_leaves, *self._named_leaves())
 
     def output_spec(self, x: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
