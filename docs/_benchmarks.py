@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from docutils import nodes
 from docutils.parsers.rst import Directive
 
+from bench.suites.table import TABLES, heading
+
 RESULTS = pathlib.Path(__file__).parents[1] / "bench" / "results"
 
 
@@ -14,7 +16,15 @@ class Benchmarks(Directive):
     """One section for each file of results."""
 
     def run(self) -> list[nodes.Node]:
-        return [_section(json.loads(path.read_text())) for path in sorted(RESULTS.glob("*cores.json"))]
+        paths = [path for path in sorted(RESULTS.glob("*cores.json")) if not path.name.startswith("suites-")]
+        return [_section(json.loads(path.read_text())) for path in paths]
+
+
+class Suites(Directive):
+    """One section for each file of suites, `bench/results/suites-*.json`."""
+
+    def run(self) -> list[nodes.Node]:
+        return [_suites(json.loads(path.read_text())) for path in sorted(RESULTS.glob("suites-*.json"))]
 
 
 class Conformance(Directive):
@@ -176,6 +186,22 @@ class Coverage(Directive):
             )
         )
         return out
+
+
+def _suites(found: dict) -> nodes.section:
+    title = f"{found['model']}, {found['dtype']}, {found['device']}, {found['cores']} cores"
+    section = nodes.section(ids=[nodes.make_id(title)])
+    section += nodes.title(text=title)
+    section += nodes.paragraph(text=heading(found))
+    section += nodes.bullet_list(
+        "",
+        *(
+            nodes.list_item("", nodes.paragraph(text=f"{name}: {part['about']}. A query: {part['query']}."))
+            for name, part in found["suites"].items()
+        ),
+    )
+    section += [_table(name, head, rows(found)) for name, head, rows in TABLES]
+    return section
 
 
 def _section(found: dict) -> nodes.section:
