@@ -117,9 +117,12 @@ class ObjectStore(Store):
         return path
 
     def _set_aside(self, folder: str, name: str, path: pathlib.Path) -> None:
-        # The marker goes first: from then on the part is not there, whatever happens to this process.
-        self.remote.move(_marker(f"{folder}/{name}"), f"quarantine/commits/{name}.json")
-        self.remote.move(f"{folder}/{name}", f"quarantine/{name}")
+        """Moves a damaged object to quarantine; where nothing can be written, readers leave it out all the same."""
+        try:  # The marker goes first: from then on the part is not there, whatever happens to this process.
+            self.remote.move(_marker(f"{folder}/{name}"), f"quarantine/commits/{name}.json")
+            self.remote.move(f"{folder}/{name}", f"quarantine/{name}")
+        except StoreError as error:
+            log.warning("%s/%s is damaged and cannot be moved to quarantine: %s", folder, name, error)
         with guarded(path):
             path.unlink(missing_ok=True)
 
@@ -165,13 +168,6 @@ class ObjectStore(Store):
     def write_bytes(self, name: str, data: bytes) -> None:
         self.remote.put(name, data)
 
-    def write_first(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
-        self.remote.create(name, sealed(content, indent=1))
-        found = self.recover_json(name)
-        if found is None:
-            self.write_json(name, content)
-        return found or dict(content)
-
     def names(self, folder: str) -> list[str]:
         return list(self.remote.list(folder))
 
@@ -183,8 +179,16 @@ class ObjectStore(Store):
         self.remote.put(f"{_stem(name)}/{line}", sealed(content))
 
     def read_lines(self, name: str) -> list[dict[str, Any]]:
-        lines = (self.remote.get(f"{_stem(name)}/{line}") for line in self.remote.list(_stem(name)))
-        return [unsealed(line, f"{self.location}/{name}") for line in lines if line is not None]
+        lines = []
+        for one in self.remote.list(_stem(name)):
+            try:
+                lines.append(unsealed(self.remote.get(f"{_stem(name)}/{one}") or b"", one))
+            except StoreError:
+                log.warning("%s/%s/%s is damaged and does not count", self.location, _stem(name), one)
+        return lines
+
+    def _create(self, name: str, data: bytes) -> None:
+        self.remote.create(name, data)
 
 
 def _marker(name: str) -> str:

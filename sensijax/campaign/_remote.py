@@ -2,7 +2,6 @@
 
 import contextlib
 import inspect
-import json
 import random
 import time
 from collections.abc import Callable
@@ -192,15 +191,3 @@ def _entry(facts: dict[str, Any]) -> Entry:
             written = datetime.fromisoformat(written)
     dated = isinstance(written, datetime) and written.tzinfo is not None
     return Entry(int(facts.get("size") or 0), written if dated else None)  # type: ignore[arg-type]
-
-
-def as_json(data: bytes, what: str) -> dict[str, Any]:
-    """The content of a JSON object.
-
-    Raises:
-      StoreError: if it is none.
-    """
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise StoreError(f"cannot read {what}: {error}") from error

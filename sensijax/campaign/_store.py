@@ -249,18 +249,7 @@ class Store:
         Returns:
           What the file holds in the end.
         """
-        path = self.folder / name
-        with guarded(path), temporary_file(path, sealed(content, indent=1)) as temporary:
-            try:
-                os.link(temporary, path)
-                flush(path.parent)
-            except FileExistsError:
-                pass
-            except OSError as error:
-                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
-                    raise
-                if not path.exists():  # a disk without hard links: two at the very same moment may both think so
-                    os.replace(temporary, path)
+        self._create(name, sealed(content, indent=1))
         found = self.recover_json(name)
         if found is None:
             self.write_json(name, content)
@@ -351,6 +340,21 @@ class Store:
                 raise
             flush(folder)
         return final
+
+    def _create(self, name: str, data: bytes) -> None:
+        """Writes a file unless there is one of this name."""
+        path = self.folder / name
+        with guarded(path), temporary_file(path, data) as temporary:
+            try:
+                os.link(temporary, path)
+                flush(path.parent)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK):
+                    raise
+                if not path.exists():  # a disk without hard links: two at the very same moment may both think so
+                    os.replace(temporary, path)
 
     def _set_apart(self, path: pathlib.Path) -> None:
         """Moves a damaged file to quarantine; where nothing can be written, readers leave it out all the same."""
