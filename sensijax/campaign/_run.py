@@ -3,8 +3,6 @@
 import dataclasses
 import logging
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,7 +11,9 @@ import numpy as np
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._environment import refuse_mixing
+from sensijax.campaign._location import open_store
 from sensijax.campaign._manifest import manifest_of
+from sensijax.campaign._pictures import missing_pictures
 from sensijax.campaign._plan import BYTES_PER_ROW, Plan, make_plan
 from sensijax.campaign._programs import Programs
 from sensijax.campaign._results import Results
@@ -21,7 +21,7 @@ from sensijax.campaign._store import Store
 from sensijax.campaign._worker import Finished, Tally
 from sensijax.campaign.on import Placement, mesh
 from sensijax.campaign.on._placement import Crew, Job
-from sensijax.core import ArgumentError, StoreError
+from sensijax.core import ArgumentError
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +66,10 @@ def run(
 
     Args:
       campaign: what to run.
-      store: the folder; made if it is not there.
+      store: the folder; made if it is not there. Or the URL of one on an object store, such as "s3://bucket/run".
       on: where tiles are computed, see `sensijax.on`; all devices of this process unless given.
-      micro_batch: rows computed at once; measured and remembered unless given. Perturbed inputs do not depend on it;
-        the last bit of the model's outputs may.
+      micro_batch: rows computed at once on each device; measured and remembered unless given. Perturbed inputs do not
+        depend on it; the last bit of the model's outputs may.
       allow_mixed: go on in a folder whose tiles come from another environment (another JAX, another device).
       progress: called with a `Progress` as the run goes on, from this thread.
 
@@ -89,30 +89,26 @@ def run(
         raise ArgumentError("micro_batch", micro_batch, "at least one row")
     if on is not None and not isinstance(on, Placement):
         raise ArgumentError("on", repr(on), "a placement: sensijax.on.mesh(...), .ray(...) or .processes()")
-    run = _Run(campaign, Store(store), allow_mixed, progress or (lambda _: None))
+    run = _Run(campaign, open_store(store), allow_mixed, progress or (lambda _: None))
     return run.execute(mesh() if on is None else on, micro_batch)
 
 
-def check_folder(folder: str | os.PathLike, plan: Plan) -> None:
+def check_folder(location: str | os.PathLike, plan: Plan) -> None:
     """Makes a campaign's folder and finds out whether the plan's parts can be written there.
+
+    Args:
+      location: a folder, or a URL.
+      plan: what is to be computed.
 
     Raises:
       StoreError: if it cannot be made or written, or the disk has too little room for what is missing.
     """
-    store = Store(folder)
-    try:
-        store.folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=store.folder):
-            pass
-    except OSError as error:
-        raise StoreError(f"cannot write to the folder {store.folder}: {error}") from error
+    _check(open_store(location), plan)
+
+
+def _check(store: Store, plan: Plan) -> None:
     present = store.tiles()
-    missing = sum(tile.rows for tile in plan.tiles if tile.id not in present) * BYTES_PER_ROW
-    free = shutil.disk_usage(store.folder).free
-    if free < missing:
-        raise StoreError(
-            f"{store.folder} has {free:,} bytes free; what is missing of the campaign needs about {missing:,}"
-        )
+    store.check_writable(sum(tile.rows for tile in plan.tiles if tile.id not in present) * BYTES_PER_ROW)
 
 
 class _Run:
@@ -127,7 +123,7 @@ class _Run:
         self.report(Progress("planning"))
         programs = Programs(self.campaign)
         self.plan = plan = make_plan(self.campaign, programs)
-        check_folder(self.store.folder, plan)
+        _check(self.store, plan)
         job = Job(self.campaign, plan, programs, self.store, micro_batch, self.allow_mixed, self._note)
         with on.crew(job) as crew:
             self._open_folder(crew.environment)
@@ -141,17 +137,18 @@ class _Run:
             self.finished_rows = plan.rows - sum(tile.rows for tile in todo)
             if todo:
                 tally = crew.compute(todo, self._finished)
-                crew.pictures()
                 self._record(crew, tally, done.damaged)
+            if missing_pictures(self.campaign, plan, self.store):
+                crew.pictures()
         self.report(self._progress("done"))
-        return Results.open(self.store.folder)
+        return Results.open(self.store.location)
 
     # --- before ------------------------------------------------------------------------------------------------------
 
     def _open_folder(self, environment: dict[str, Any]) -> None:
         plan = self.plan
         manifest = manifest_of(self.campaign, plan, environment)
-        before = self.store.read_json("campaign.json")
+        before = self.store.recover_json("campaign.json")
         if not self.allow_mixed and self.store.tiles() & {tile.id for tile in plan.tiles}:
             refuse_mixing(self.store, environment)
         self.store.clear_strays()

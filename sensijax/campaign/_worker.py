@@ -18,6 +18,7 @@ from sensijax.campaign._programs import Programs
 from sensijax.campaign._store import Coded, Store
 from sensijax.campaign._structure import Structure
 from sensijax.campaign._tuning import Tuning
+from sensijax.core import Layout
 from sensijax.measure import STATUSES
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ class Tally(NamedTuple):
     """What workers have done so far.
 
     Attributes:
-      micro_batch: rows computed at once.
+      micro_batch: rows computed at once on each device.
       programs_compiled: by all of them together.
       compile_seconds: wall clock; of several workers the longest.
       sweep_seconds: wall clock after compilation, without waiting for tiles to be known; of several workers the longest.
@@ -78,8 +79,8 @@ class Worker:
       programs: its programs.
       store: where finished tiles go.
       environment: what every row says it was computed with.
-      micro_batch: rows at once; measured and remembered unless given.
-      mesh: the devices that a micro-batch's rows are sharded over; one device, if None.
+      micro_batch: rows at once on each device; measured and remembered unless given.
+      layout: the devices that rows are dealt out to; one device unless given.
       note: called with the phase that begins: "measuring", "compiling", "running".
     """
 
@@ -91,12 +92,12 @@ class Worker:
         store: Store,
         environment: dict[str, Any],
         micro_batch: int | None = None,
-        mesh: jax.sharding.Mesh | None = None,
+        layout: Layout | None = None,
         note: Callable[[str], None] = lambda phase: None,
     ):
         self.campaign, self.plan, self.programs, self.store = campaign, plan, programs, store
-        self.environment, self.mesh, self.note = environment, mesh, note
-        self._devices = 1 if mesh is None else mesh.size
+        self.environment, self.note = environment, note
+        self._layout = layout or Layout()
         self._tuning = Tuning(campaign, plan, programs, environment["id"], store)
         if micro_batch is None:
             note("measuring")
@@ -110,7 +111,7 @@ class Worker:
     def tally(self) -> Tally:
         engine = self._engine
         return Tally(
-            engine.micro_batch,
+            self._micro_batch,
             self._compiled + engine.compiled,
             self._compile_seconds + engine.compile_seconds,
             self._sweep_seconds,
@@ -146,14 +147,13 @@ class Worker:
                 self._sweep(pending, finished)
                 return
             except jax.errors.JaxRuntimeError as error:
-                width = self._engine.micro_batch
-                if not is_out_of_memory(error) or width <= self._devices:
+                if not is_out_of_memory(error) or self._micro_batch == 1:
                     raise
                 pending, self._taken = itertools.chain(self._taken, pending), []
                 self._compiled += self._engine.compiled
                 self._compile_seconds += self._engine.compile_seconds
-                self._engine = self._with(self._tuning.halve(width))
-                log.warning("the device ran out of memory: going on with micro-batches of %d", self._engine.micro_batch)
+                self._engine = self._with(self._tuning.halve(self._micro_batch))
+                log.warning("the device ran out of memory: going on with micro-batches of %d", self._micro_batch)
 
     def pictures(self) -> None:
         """Keeps some adversarial examples of each attack for the report, if they are not there yet."""
@@ -162,8 +162,8 @@ class Worker:
     # --- how ---------------------------------------------------------------------------------------------------------
 
     def _with(self, micro_batch: int) -> Engine:
-        fitting = -(-micro_batch // self._devices) * self._devices
-        return Engine(self.campaign, self.plan, self.programs, fitting, mesh=self.mesh)
+        self._micro_batch = micro_batch
+        return Engine(self.campaign, self.plan, self.programs, micro_batch * self._layout.shares, self._layout)
 
     def _sweep(self, tiles: Iterable[Tile | None], finished: Callable[[Finished], None]) -> None:
         started, waited, idle = time.perf_counter(), 0.0, None
@@ -238,7 +238,7 @@ class Worker:
             "data": self.campaign.data.digest,
             "program": tile.program,
             "environment": self.environment["id"],
-            "micro_batch": self._engine.micro_batch,
+            "micro_batch": self._engine.width,
         }
         self.store.commit(tile.id, {**address, **columns, "status": status, "stages_digest": stages_digest}, constants)
 

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pathlib
+import shutil
 
 import duckdb
 import numpy as np
@@ -180,9 +181,7 @@ def test_a_really_full_disk(make_campaign, tmp_path):
 
 
 def test_too_little_room_is_told_before_anything_runs(make_campaign, tmp_path, monkeypatch):
-    from sensijax.campaign import _run
-
-    monkeypatch.setattr(_run.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 10})())
     with pytest.raises(sj.StoreError, match="10 bytes free"):
         sj.run(make_campaign(), tmp_path / "run", micro_batch=64)
 

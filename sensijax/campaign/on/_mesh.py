@@ -7,57 +7,72 @@ from typing import Any
 import jax
 
 from sensijax.campaign._environment import environment
+from sensijax.campaign._mesh import devices_layout
 from sensijax.campaign._plan import Tile
 from sensijax.campaign._worker import Finished, Tally, Worker
 from sensijax.campaign.on._placement import Crew, Job, Placement
+from sensijax.core import Layout
 
 
 @dataclasses.dataclass(frozen=True)
 class OnMesh(Placement):
     """See `mesh`."""
 
-    mesh: jax.sharding.Mesh | None
+    devices: int | Sequence[Any] | jax.sharding.Mesh | None = None
+    axis: str | Sequence[str] | None = None
 
     def crew(self, job: Job) -> Crew:
-        return _Alone(job, self.mesh)
+        return _Alone(job, devices_layout(self.devices, self.axis, job.campaign.model.params))
 
 
-def mesh(devices: int | Sequence[jax.Device] | jax.sharding.Mesh | None = None) -> Placement:
+def mesh(
+    devices: int | Sequence[Any] | jax.sharding.Mesh | None = None, *, axis: str | Sequence[str] | None = None
+) -> Placement:
     """This process, on several devices: the rows of a micro-batch, variants x examples, are sharded over them.
 
+    Each device runs the very program that one device would run, so the responses are bitwise those of a run on one
+    device of the kind. A model that is too large for one device has its `params` split by its user, by
+    `jax.device_put(params, NamedSharding(mesh, ...))`: then the compiler cuts the forward pass up, and the last bits
+    may differ.
+
     Args:
-      devices: how many of the local devices, or which, or a mesh of one axis; all local devices unless given.
+      devices: how many of the local devices, or which, or a mesh; unless given, the mesh that the model's parameters
+        are split over, or all local devices.
+      axis: the axis (or axes) of a mesh along which rows are cut; those that no parameter is split over, unless given.
 
     Returns:
       What `run(..., on=)` takes.
 
     Raises:
-      ArgumentError: if there are fewer devices.
+      ArgumentError: if there are fewer devices, or one of them belongs to another process.
 
     Example:
       >>> mesh(1).leads
       True
     """
-    return OnMesh(None)
+    devices_layout(devices, axis)
+    return OnMesh(devices, axis)
 
 
 class _Alone(Crew):
     """One worker, in this process and thread."""
 
-    def __init__(self, job: Job, mesh: jax.sharding.Mesh | None):
-        self._job, self._mesh = job, mesh
+    def __init__(self, job: Job, layout: Layout):
+        self._job, self._layout = job, layout
         self.environment: dict[str, Any] = environment()
         self._worker: Worker | None = None
 
     def compute(self, tiles: Sequence[Tile], finished: Callable[[Finished], None]) -> Tally:
-        job = self._job
-        self._worker = Worker(
-            job.campaign, job.plan, job.programs, job.store, self.environment, job.micro_batch, self._mesh, job.note
-        )
         structures = dict.fromkeys(structure for tile in tiles for structure in tile.structures)
+        self._worker = self._hired()
         self._worker.compute(tiles, finished, tuple(structures))
         return self._worker.tally
 
     def pictures(self) -> None:
-        if self._worker is not None:
-            self._worker.pictures()
+        (self._worker or self._hired()).pictures()
+
+    def _hired(self) -> Worker:
+        job = self._job
+        return Worker(
+            job.campaign, job.plan, job.programs, job.store, self.environment, job.micro_batch, self._layout, job.note
+        )
