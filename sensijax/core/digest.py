@@ -77,11 +77,11 @@ def function_digest(function: Callable[..., Any], *arguments: Any) -> str:
     It is lowered for the CPU, on a GPU's machine too: whoever plans without an accelerator names what an accelerator
     computes. Where a function branches by platform (`jax.lax.platform_dependent`), the branch of the CPU stands for all
     of them: they are held to compute the same but for rounding, and an edit of another branch alone changes no name.
-    What cannot be lowered for the CPU, a kernel for GPUs alone, say, is lowered for the first of CUDA, ROCm and TPU
-    that it can be.
+    Whoever mends one computes again in another folder. What cannot be lowered for the CPU, a kernel for GPUs alone,
+    say, is lowered for the first of CUDA, ROCm and TPU that it can be.
 
     Args:
-      function: pure; or what `jax.jit` returns.
+      function: pure.
       *arguments: arrays, or `jax.ShapeDtypeStruct`s.
 
     Returns:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from sensijax.core import digest, file_digest, program_digest, struct
+from sensijax.core import digest, file_digest, function_digest, program_digest, struct
 from sensijax.perturb import image
 
 VALUE = {"b": (1, 2.5, None), "a": [True, "text", b"bytes"], "array": np.arange(6, dtype=np.float32).reshape(2, 3)}
@@ -225,3 +225,38 @@ def test_real_edits_are_part_of_a_program():
         lowered(lambda m: jnp.linalg.qr(m)[1], jnp.eye(3)),
     ]
     assert len(set(programs)) == len(programs)
+
+
+def by_platform(x, **branches):
+    return jax.lax.platform_dependent(x, **branches)
+
+
+def test_a_function_is_named_by_its_program_for_the_cpu():
+    x = jax.ShapeDtypeStruct((4,), jnp.float32)
+
+    def both(x, cpu=jnp.sin, cuda=jnp.cos):
+        return by_platform(x, cpu=cpu, cuda=cuda)
+
+    name = function_digest(both, x)
+    assert name == program_digest(jax.jit(both).lower(x))
+    assert name == function_digest(lambda x: both(x, cuda=jnp.tan), x), "of another platform's branch it says nothing"
+    assert name != function_digest(lambda x: both(x, cpu=jnp.tan), x)
+    # What a GPU's process, which lowers for itself, would call it is another name.
+    assert name != program_digest(jax.jit(both).trace(x).lower(lowering_platforms=("cuda",)))
+
+
+def test_what_has_no_program_for_the_cpu_is_named_by_the_next_platform():
+    x = jax.ShapeDtypeStruct((4,), jnp.float32)
+
+    def accelerated(x):
+        return by_platform(x, cuda=jnp.cos, tpu=jnp.sin)
+
+    name = function_digest(accelerated, x)
+    assert name == program_digest(jax.jit(accelerated).trace(x).lower(lowering_platforms=("cuda",)))
+    assert name == function_digest(lambda x: by_platform(x, cuda=jnp.cos, tpu=jnp.tan), x)
+    assert name != function_digest(lambda x: by_platform(x, cuda=jnp.tan, tpu=jnp.sin), x)
+
+
+def test_what_has_no_program_at_all_is_an_error():
+    with pytest.raises(NotImplementedError):
+        function_digest(lambda x: by_platform(x, metal=jnp.cos), jax.ShapeDtypeStruct((4,), jnp.float32))
