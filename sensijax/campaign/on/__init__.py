@@ -13,3 +13,4 @@ from sensijax.campaign.on._launch import local_processes as local_processes
 from sensijax.campaign.on._mesh import mesh as mesh
 from sensijax.campaign.on._placement import Placement as Placement
 from sensijax.campaign.on._processes import processes as processes
+from sensijax.campaign.on._ray import ray as ray
