@@ -50,6 +50,8 @@ class ObjectStore(Store):
       location: the URL.
     """
 
+    is_remote = True
+
     def __init__(self, url: str):
         self.remote = Remote(url)
         name = self.remote.url.rsplit("/", 1)[-1] or "run"

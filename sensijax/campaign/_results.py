@@ -287,11 +287,14 @@ class Results(Responses):
           path: where; `report.html` in the campaign's folder unless given.
 
         Returns:
-          The path.
+          The path; of a store at a URL, that of its mirror on this machine.
         """
         from sensijax.report import write_report  # the one arrow that runs up the house, followed only on request
 
-        return write_report(self, path)
+        written = write_report(self, path)
+        if path is None and self.store.is_remote:
+            self.store.write_bytes(written.name, written.read_bytes())
+        return written
 
     # --- how ---------------------------------------------------------------------------------------------------------
 

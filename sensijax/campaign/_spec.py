@@ -14,6 +14,7 @@ from sensijax import attack, drift, label, perturb
 from sensijax.campaign._campaign import ABSENT, Campaign, campaign_faults
 from sensijax.campaign._importing import ImportFault, failure, import_target
 from sensijax.campaign._kinds import attack_kinds, drift_kinds, kinds, label_kinds
+from sensijax.campaign._location import is_url
 from sensijax.campaign._scenario import Sweep, options_of, statics, sweep
 from sensijax.campaign._spec_tables import DESIGNS, SpecTable, table_faults
 from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model
@@ -27,13 +28,13 @@ class Spec:
     Attributes:
       campaign: the campaign.
       path: the file.
-      out: the folder of its run: `[run] out`, relative to the spec; `runs/NAME` beside it unless given.
+      out: the folder of its run: `[run] out`, a URL or relative to the spec; `runs/NAME` beside it unless given.
       micro_batch: `[run] micro_batch`, or None to measure.
     """
 
     campaign: Campaign
     path: pathlib.Path
-    out: pathlib.Path
+    out: pathlib.Path | str
     micro_batch: int | None
 
 
@@ -97,7 +98,8 @@ class _Reader:
             raise CampaignError(sorted(dict.fromkeys(self.faults), key=self._line_number))
         campaign = Campaign(**{f.name: getattr(draft, f.name) for f in dataclasses.fields(draft)})
         table = SpecTable.model_validate(self.raw)
-        out = self.path.parent / (table.run.out or f"runs/{campaign.name}")
+        out = table.run.out or f"runs/{campaign.name}"
+        out = out if is_url(out) else self.path.parent / out
         return Spec(campaign, self.path, out, table.run.micro_batch)
 
     def _campaign(self, key: str, default: Any) -> Any:

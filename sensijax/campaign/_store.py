@@ -79,7 +79,10 @@ class Store:
     Attributes:
       folder: the folder.
       location: what names it: what `open_store` opens again, in any process.
+      is_remote: whether `folder` is a mirror of what lies elsewhere.
     """
+
+    is_remote = False
 
     def __init__(self, folder: str | os.PathLike):
         self.folder = pathlib.Path(folder)

@@ -152,7 +152,8 @@ def main(argv: list[str] | None = None) -> int:
     Returns:
       The exit code.
     """
-    arguments = parser().parse_args(argv)
+    typed = sys.argv[1:] if argv is None else argv
+    arguments = parser().parse_args(typed, argparse.Namespace(typed=typed))
     commands = importlib.import_module("sensijax.cli._commands")
     return commands.carry_out(arguments)
 

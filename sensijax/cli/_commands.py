@@ -7,14 +7,13 @@ import json
 import logging
 import pathlib
 import shlex
-import shutil
 from typing import TYPE_CHECKING
 
 from rich.logging import RichHandler
 
 from sensijax.cli import BAD_INPUT, FOUND, INCOMPLETE, IO_ERROR, OK, _reading
 from sensijax.cli._console import duration, err, make_folder, out, say
-from sensijax.cli._placing import placement_of
+from sensijax.cli._placing import placed
 from sensijax.cli._progress import shown_progress
 from sensijax.cli._sensitivity import sensitivity
 from sensijax.cli._tables import damage_table, facts_table, interaction_table
@@ -22,6 +21,7 @@ from sensijax.core.errors import ArgumentError, CampaignError, StoreError
 
 if TYPE_CHECKING:  # importing these for good would import JAX
     from sensijax.campaign import Progress, Results, Spec
+    from sensijax.campaign.on import Placement
 
 
 def carry_out(arguments: argparse.Namespace) -> int:
@@ -50,13 +50,18 @@ def carry_out(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    folder = pathlib.Path(arguments.out or ("sensijax-demo-stress" if arguments.stress else "sensijax-demo"))
-    text = importlib.resources.files("sensijax.demo").joinpath(arguments.stress or "campaign.toml").read_text()
-    make_folder(folder)
-    spec = folder / "spec.toml"
-    if not spec.exists() or spec.read_text() != text:
-        spec.write_text(text)
-    arguments.spec, arguments.micro_batch, arguments.cell, arguments.out = str(spec), None, None, str(folder)
+    from sensijax.campaign import open_store
+
+    location = arguments.out or ("sensijax-demo-stress" if arguments.stress else "sensijax-demo")
+    text = importlib.resources.files("sensijax.demo").joinpath(arguments.stress or "campaign.toml").read_bytes()
+    store = open_store(location)
+    if store.read_bytes("spec.toml") != text:
+        store.write_bytes("spec.toml", text)
+    spec = store.folder / "spec.toml"
+    if not spec.exists() or spec.read_bytes() != text:  # the store is not on this machine
+        make_folder(store.folder)
+        spec.write_bytes(text)
+    arguments.spec, arguments.micro_batch, arguments.cell, arguments.out = str(spec), None, None, location
     return _run(arguments)
 
 
@@ -127,47 +132,56 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from sensijax.campaign import load_spec, run
+    with placed(arguments) as on:
+        return _run_on(arguments, on)
+
+
+def _run_on(arguments: argparse.Namespace, on: "Placement") -> int:
+    from sensijax.campaign import load_spec, open_store, run
     from sensijax.core import enable_compile_cache
 
     enable_compile_cache()
-    with err.status("reading the spec, loading model and data") if err.is_terminal else contextlib.nullcontext():
+    talks = err.is_terminal and on.leads
+    with err.status("reading the spec, loading model and data") if talks else contextlib.nullcontext():
         spec = load_spec(arguments.spec)
-    folder, on = pathlib.Path(arguments.out) if arguments.out else spec.out, placement_of(arguments)
+    store = open_store(arguments.out or spec.out)
     if arguments.cell:
-        return _recompute(spec, folder, arguments.cell)
-    make_folder(folder)
-    if (folder / "spec.toml").resolve() != pathlib.Path(arguments.spec).resolve():
-        shutil.copyfile(arguments.spec, folder / "spec.toml")
-    (folder / "source.json").write_text(json.dumps({"spec": str(pathlib.Path(arguments.spec).resolve())}) + "\n")
-    with shown_progress(err) as progress:
+        return _recompute(spec, store.location, arguments.cell)
+    path = pathlib.Path(arguments.spec).resolve()
+    if (store.folder / "spec.toml").resolve() != path:
+        store.write_bytes("spec.toml", path.read_bytes())
+    store.write_bytes("source.json", json.dumps({"spec": str(path)}).encode() + b"\n")
+    with shown_progress(err) if on.leads else contextlib.nullcontext() as progress:
         results = run(
             spec.campaign,
-            folder,
+            store.location,
             on=on,
             micro_batch=spec.micro_batch if arguments.micro_batch is None else arguments.micro_batch,
             allow_mixed=arguments.allow_mixed,
             progress=progress,
         )
-    if not on.leads:
-        return OK if results.completeness.complete else INCOMPLETE  # another process says what came out
-    _summary(results, progress.last)
-    if not arguments.no_report:
+    if progress is not None:  # else another process says what came out
+        _say_what_came_out(results, progress.last, not arguments.no_report)
+    return OK if results.completeness.complete else INCOMPLETE
+
+
+def _say_what_came_out(results: "Results", progress: "Progress | None", report: bool) -> None:
+    _summary(results, progress)
+    if report:
         with err.status("writing the report") if err.is_terminal else contextlib.nullcontext():
             path = results.report()
         say(f"report: {path}")
     say(
-        f"ask:    sensijax query {shlex.quote(str(folder))} "
+        f"ask:    sensijax query {shlex.quote(results.store.location)} "
         '"select scenario, avg(correct::int) as accuracy from responses group by all order by 2"'
     )
-    return OK if results.completeness.complete else INCOMPLETE
 
 
-def _recompute(spec: "Spec", folder: pathlib.Path, text: str) -> int:
+def _recompute(spec: "Spec", location: str, text: str) -> int:
     from sensijax.campaign import Cell, Results, recompute
 
     cell = Cell.parse(text)
-    stored = Results.open(folder).cell(cell.scenario, cell.seed, cell.example)["row"]
+    stored = Results.open(location).cell(cell.scenario, cell.seed, cell.example)["row"]
     x, computed = recompute(spec.campaign, cell, int(stored["micro_batch"]))
     rows, same = {}, True
     for name, value in computed.items():

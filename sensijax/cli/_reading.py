@@ -112,9 +112,9 @@ def show(arguments: argparse.Namespace) -> int:
         for name, value in found["row"].items()
     }
     out.print(facts_table({"cell": str(cell), "settings": settings, **rows}))
-    source = pathlib.Path(arguments.dir) / "source.json"
-    if source.exists():
-        spec = json.loads(source.read_text())["spec"]
+    source = results.store.read_bytes("source.json")
+    if source is not None:
+        spec = json.loads(source)["spec"]
         command = f"sensijax run {shlex.quote(spec)} --out {shlex.quote(arguments.dir)} --cell {shlex.quote(str(cell))}"
     else:
         micro_batch = found["row"]["micro_batch"]

@@ -1,7 +1,6 @@
 """`sensijax sensitivity`: which severities of a campaign drive the damage."""
 
 import argparse
-import pathlib
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -24,14 +23,13 @@ def sensitivity(arguments: argparse.Namespace, out: Console, err: Console) -> in
 
     enable_compile_cache()
     spec = load_spec(arguments.spec)
-    folder = pathlib.Path(arguments.out) if arguments.out else spec.out
     d = len(arguments.stages or spec.campaign.stages)
     rows = arguments.n * (2 * d + 2 if arguments.second_order else d + 2)
     judged = rows * min(arguments.examples, len(spec.campaign.data))
     err.print(f"{rows:,} severity vectors, {judged:,} judged inputs unless they are there already", highlight=False)
     found = campaign_sensitivity(
         spec.campaign,
-        folder,
+        arguments.out or spec.out,
         n=arguments.n,
         examples=arguments.examples,
         stages=arguments.stages,
@@ -41,7 +39,7 @@ def sensitivity(arguments: argparse.Namespace, out: Console, err: Console) -> in
     _summary(found, out)
     if not found.computed:
         out.print("everything was there already: nothing was computed", highlight=False)
-    out.print(f"numbers: {folder / 'sensitivity.json'}", markup=False, highlight=False, soft_wrap=True)
+    out.print(f"numbers: {found.folder / 'sensitivity.json'}", markup=False, highlight=False, soft_wrap=True)
     out.print(f"report:  {write_sensitivity_report(found)}", markup=False, highlight=False, soft_wrap=True)
     return OK
 

@@ -1,6 +1,5 @@
 """Where the numbers come from: hashes, environments, and the commands that check and repeat them."""
 
-import json
 import shlex
 from datetime import UTC, datetime
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sensijax.campaign import Results
+from sensijax.core import StoreError
 from sensijax.report import _numbers
 
 
@@ -40,11 +40,11 @@ def facts(results: Results) -> dict[str, Any]:
         ("Runs", f"{len(runs)}" + (f", the last finished {finished[-1]}" if finished else "")),
     ]
     environments = []
-    for file in sorted((results.folder / "environments").glob("*.json")):
+    for environment in sorted(results.store.environments()):
         try:
-            environments.append(json.loads(file.read_text()))
-        except (OSError, ValueError):
-            environments.append({"id": file.stem, "": "its file cannot be read"})
+            environments.append(results.store.read_json(f"environments/{environment}.json") or {"id": environment})
+        except StoreError:
+            environments.append({"id": environment, "": "its file cannot be read"})
     stages = [
         (
             name,

@@ -74,6 +74,9 @@ class Placement(abc.ABC):
     leads = True
     """Whether this process speaks for the run: prints the summary, writes the report."""
 
+    def narrow(self) -> None:  # noqa: B027 - most have no neighbours
+        """Keeps JAX to this process's own devices, where several processes share a machine. Before JAX is used."""
+
     @abc.abstractmethod
     def crew(self, job: Job) -> Crew:
         """Gets the workers together.
