@@ -14,6 +14,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["COLUMNS"] = "90"  # the width of argparse's help
 
 from _benchmarks import Benchmarks, Conformance, Coverage, ErrorRates, RunLengths  # noqa: E402
+from _clusters import Scaling  # noqa: E402
 
 import sensijax  # noqa: E402 - after the path is set
 
@@ -98,5 +99,6 @@ def setup(app) -> None:
     app.add_directive("error-rates", ErrorRates)
     app.add_directive("coverage", Coverage)
     app.add_directive("run-lengths", RunLengths)
+    app.add_directive("scaling", Scaling)
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon adds markup of its own
     app.connect("autodoc-process-docstring", join, priority=600)

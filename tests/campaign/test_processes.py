@@ -475,6 +475,17 @@ def test_two_at_once_share_the_work_and_both_return_everything(make_campaign, fi
     assert sum(line["rows_computed"] for line in lines) >= found[0].completeness.rows_total
 
 
+def test_processes_that_load_different_models_are_told(make_campaign, tmp_path, caplog):
+    """Each finds its own tiles missing, and waits for others that never come."""
+
+    def another(progress):
+        if progress.computed:
+            (tmp_path / "run" / "parts" / f"{'a' * 32}-{'b' * 32}.parquet").touch()
+
+    sj.run(make_campaign(), tmp_path / "run", on=on.processes(0, 2, patience=0.5), micro_batch=64, progress=another)
+    assert "1 tiles of another campaign have come meanwhile: do all processes load" in caplog.text
+
+
 def test_a_process_that_finds_everything_done_computes_nothing(make_campaign, run_folder, finished):
     before = len(finished.statistics())
     results = sj.run(make_campaign(), run_folder, on=on.processes(1, 2), micro_batch=64)

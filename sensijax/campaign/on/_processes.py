@@ -101,13 +101,15 @@ class _One(Crew):
         self._job, self._place, self._patience = job, place, patience
         self.environment: dict[str, Any] = environment()
         if not job.allow_mixed:
-            agree_on_environment(job.store, [tile.id for tile in job.plan.tiles], self.environment)
+            agree_on_environment(job.store, (tile.id for tile in job.plan.tiles), self.environment)
         devices: Sequence[Any] = jax.local_devices()
         if place.local_rank is not None and place.local_size != 1:
             devices = portion(devices, place.local_rank, place.local_size)
         self._layout = devices_layout(devices, params=job.campaign.model.params)
         self._worker: Worker | None = None
         self._took_over: set[int] = set()
+        self._planned = {tile.id for tile in job.plan.tiles}
+        self._strange: tuple[int, int] | None = None  # tiles of other campaigns in the folder: now, and at first
 
     def compute(self, tiles: Sequence[Tile], finished: Callable[[Finished], None]) -> Tally:
         plan, missing = self._job.plan.tiles, {tile.id for tile in tiles}
@@ -167,8 +169,11 @@ class _One(Crew):
         while not turns.done:
             if looks.wait(time.monotonic(), turns.working) == 0.0:
                 started = time.monotonic()
-                seen = turns.seen(self._job.store.tiles())
+                present = self._job.store.tiles()
+                seen = turns.seen(present)
                 looks.looked(started, time.monotonic(), bool(seen))
+                strange = len(present - self._planned)
+                self._strange = strange, strange if self._strange is None else self._strange[1]
                 for one in seen:
                     tile = tiles[one]
                     finished(Finished(tile.id, tile.rows, 0.0, tile.scenarios[-1].name, computed=False))
@@ -193,3 +198,10 @@ class _One(Crew):
                 self._place.size,
                 patience,
             )
+            now, first = self._strange or (0, 0)
+            if now > first:
+                log.warning(
+                    "%d tiles of another campaign have come meanwhile: "
+                    "do all processes load the very same model, data and code?",
+                    now - first,
+                )
