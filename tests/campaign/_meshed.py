@@ -18,18 +18,19 @@ from sensijax.campaign._programs import Programs
 from sensijax.core import Layout
 from sensijax.perturb import image
 
-EXAMPLES, SIDE, CLASSES, HIDDEN, WIDTH = 40, 12, 3, 32, 8
+EXAMPLES, SIDE, CLASSES, HIDDEN, WIDTH, TELL = 40, 12, 3, 32, 8, 0.02
 
 
-def model(params=None):
-    """144 -> 32 -> 3."""
+def model(params=None, tell=0.0):
+    """144 -> 32 -> 3. Its first logit tells how many rows the program has that each row is computed in."""
     rng = np.random.default_rng(0)
     bands = np.kron(np.eye(3), np.ones((48, 1))) / 24
     w = np.concatenate([bands, rng.normal(size=(144, HIDDEN - 3)) / 24], axis=1).astype(np.float32)
     v = np.concatenate([4 * np.eye(3), rng.normal(size=(HIDDEN - 3, 3)) / 4]).astype(np.float32)
 
     def apply(params, x):
-        return jnp.tanh(x.reshape(len(x), -1) @ params["w"]) @ params["v"]
+        logits = jnp.tanh(x.reshape(len(x), -1) @ params["w"]) @ params["v"]
+        return logits.at[:, 0].add(np.float32(tell * len(x))) if tell else logits
 
     return sj.Model(apply, {"w": w, "v": v} if params is None else params, name="mlp")
 
@@ -103,7 +104,7 @@ def refusals():
 def main(folder):
     folder = pathlib.Path(folder)
     found = {}
-    plain = campaign(model())
+    plain = campaign(model(tell=TELL))
     over_eight = engine_of(plain, WIDTH, devices_layout())
     found["eight"] = columns_of(over_eight)
     programs = {name: over_eight._executables[name].as_text() for name in ("load", "forward", "measure")}
@@ -117,7 +118,9 @@ def main(folder):
     split = campaign(split_model())
     engine = engine_of(split, WIDTH)
     found["split"] = columns_of(engine)
-    again = gathered(tile, engine_of(split, WIDTH).dispatch(next(t for t in engine.plan.tiles if t.id == tile.id)))
+    last_tile = engine.plan.tiles[-1]
+    again = gathered(last_tile, engine.dispatch(last_tile))
+    kept = {name: found["split"][f"{len(engine.plan.tiles) - 1}/{name}"] for name in again}
     shown = plain.examples.x[: 2 * WIDTH]
     found["logits"] = {"split": np.asarray(engine._forward(shown))}
     programs["split"] = engine._executables["forward"].as_text()
@@ -138,19 +141,12 @@ def main(folder):
         "piece": list(engine._params["w"].addressable_shards[0].data.shape),
         "auto": devices_layout(params=split_model((AxisType.Auto,) * 2).params) == engine.layout,
         "one": devices_layout(1) == Layout() == devices_layout([jax.devices()[0]]),
-        "again": [
-            name for name, column in again.items() if column.tobytes() != _of(found["split"], engine, tile, name)
-        ],
+        "again": [name for name, column in again.items() if column.tobytes() != kept[name].tobytes()],
         "refusals": refusals(),
     }
     for name, columns in found.items():
         np.savez(folder / f"{name}.npz", **columns)
     (folder / "facts.json").write_text(json.dumps(facts))
-
-
-def _of(columns, engine, tile, name):
-    place = [t.id for t in engine.plan.tiles].index(tile.id)
-    return columns[f"{place}/{name}"].tobytes()
 
 
 if __name__ == "__main__":
