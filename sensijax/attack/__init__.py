@@ -2,6 +2,7 @@
 
 from sensijax.attack import losses as losses
 from sensijax.attack._ahead import compile_ahead as compile_ahead
+from sensijax.attack._ahead import first_look as first_look
 from sensijax.attack._attack import Attack as Attack
 from sensijax.attack._door import Admitted as Admitted
 from sensijax.attack._door import admit as admit

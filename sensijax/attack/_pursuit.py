@@ -190,7 +190,7 @@ class Desk:
         examples = self.examples.take(example)
         return leaves, examples.x, examples.y, self.targets[example, attempt], examples.keys, attempt.astype(np.int32)
 
-    def drain(self, pool: Iterator[None]) -> None:
+    def drain(self, pool: Iterator[Any]) -> None:
         """Goes on with a pool to its end, and ends the others if it fails."""
         try:
             for _ in pool:
@@ -200,8 +200,8 @@ class Desk:
             raise
 
 
-def fill_places(victim: Victim, desk: Desk, loop: Loop) -> Iterator[None]:
-    """Fills places and advances them, again and again; comes up after every look."""
+def fill_places(victim: Victim, desk: Desk, loop: Loop) -> Iterator[Any]:
+    """Fills places and advances them, again and again; comes up after every look, with the state of the places."""
     place = np.full(loop.width, -1)  # the number of the attempt in each place
     held: Any = None
     while True:
@@ -230,7 +230,7 @@ def fill_places(victim: Victim, desk: Desk, loop: Loop) -> Iterator[None]:
             place[leaving] = -1
             desk.ended += int(leaving.sum())
             desk.progress(desk.ended, desk.n * desk.attempts)
-        yield
+        yield state
 
 
 @jax.jit
@@ -250,9 +250,12 @@ def _start(new: tuple[Any, ...]) -> tuple[Any, Goal, Any]:
     return attack, goal, attack.begin(goal)
 
 
+_started = jax.jit(_start)  # remembers its shapes: `jax.eval_shape` would trace it anew for every batch
+
+
 def _nothing(new: tuple[Any, ...]) -> Any:
     """Rows that hold nothing yet."""
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), jax.eval_shape(_start, new))
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), _started.eval_shape(new))
 
 
 @functools.partial(jax.jit, static_argnums=0)

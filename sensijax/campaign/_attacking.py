@@ -12,10 +12,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sensijax.attack import Attack, Examples, Goal, Loop, Victim, compile_ahead
+from sensijax.attack import Attack, Examples, Goal, Loop, Victim, compile_ahead, first_look
 from sensijax.campaign._scenario import Sweep
 from sensijax.campaign._structure import DIGEST_WIDTH, OnDevice, StageProgram, Structure
-from sensijax.core import ArgumentError, Batch, Dataset, Fault, Model, chunks, digest, example_key, function_digest
+from sensijax.core import (
+    ArgumentError,
+    Batch,
+    Dataset,
+    Fault,
+    Layout,
+    Model,
+    Place,
+    chunks,
+    digest,
+    example_key,
+    function_digest,
+)
+from sensijax.core.keys import words
 
 if TYPE_CHECKING:
     from sensijax.campaign._programs import Programs
@@ -55,7 +68,7 @@ class AttackStructure(Structure):
         ]
 
     def prepare(self, programs: "Programs", width: int, model: OnDevice) -> Callable[[], StageProgram]:
-        loop = Loop.here().on(model.layout, width // model.layout.shares)
+        loop = self.loop(programs, width, model.layout)
         victim = dataclasses.replace(Victim.of(programs.campaign.model), params=model.params)
 
         def compiled() -> StageProgram:
@@ -63,6 +76,29 @@ class AttackStructure(Structure):
             return _AttackStage(victim, model.forward, loop, width)
 
         return compiled
+
+    def loop(self, programs: "Programs", width: int, layout: Layout) -> Loop:
+        """How it runs in micro-batches of `width` rows: in the backend's style, unless another was measured."""
+        here = Loop.here()
+        style = dataclasses.replace(here, fused=programs.fused.get(self, here.fused))
+        return style.on(layout, width // layout.shares)
+
+    def first_look(self, programs: "Programs", width: int, layout: Layout, attack: Attack, fused: bool) -> list[Any]:
+        """The states of its places after the first look, on the campaign's examples, in one of the two styles.
+
+        Args:
+          programs, width: as in `prepare`.
+          layout: where rows lie.
+          attack: of this structure, at some setting.
+          fused: the style.
+        """
+        loop = dataclasses.replace(self.loop(programs, width, layout), fused=fused)
+        campaign = programs.campaign
+        n = min(loop.width, len(campaign.examples))
+        x, y = campaign.examples.x[:n], campaign.examples.y[:n].astype(np.int32)
+        params = layout.put(campaign.model.params, Place.PARAMS)
+        victim = dataclasses.replace(Victim.of(campaign.model), params=params)
+        return first_look(attack, victim, Examples(x, y, words(campaign.examples.ids[:n])), loop)
 
     def _like(self, width: int) -> Attack:
         leaves = [np.ones((width, *shape), np.float32) for shape, _ in self.leaves]

@@ -55,6 +55,9 @@ class Programs:
 
     Args:
       campaign: whose model, data and stages the programs are for.
+
+    Attributes:
+      fused: attacks of which is known whether steps between two looks of the host had better be one program.
     """
 
     def __init__(self, campaign: Campaign):
@@ -69,6 +72,7 @@ class Programs:
             measures.classification_responses if examples.is_classification else measures.regression_responses
         )
         self._digests: dict[Name, str] = {}
+        self.fused: dict[Name, bool] = {}
 
     def digest(self, *names: Name) -> str:
         """The digest of a pipeline of these programs: their lowered StableHLO, and the names of nothing else."""

@@ -51,7 +51,7 @@ class Tally(NamedTuple):
       micro_batch: rows computed at once on each device.
       programs_compiled: by all of them together.
       compile_seconds: wall clock; of several workers the longest.
-      sweep_seconds: wall clock after compilation, without waiting for tiles to be known; of several workers the longest.
+      sweep_seconds: wall clock after compilation, without waiting for tiles; of several workers the longest.
       busy_seconds: how long their devices had work, summed.
       workers: how many there were.
     """
@@ -98,7 +98,8 @@ class Worker:
         self.campaign, self.plan, self.programs, self.store = campaign, plan, programs, store
         self.environment, self.note = environment, note
         self._layout = layout or Layout()
-        self._tuning = Tuning(campaign, plan, programs, environment["id"], store)
+        self._tuning = Tuning(campaign, plan, programs, environment["id"], store, self._layout)
+        self._autopilot = micro_batch is None
         if micro_batch is None:
             note("measuring")
             micro_batch = self._tuning.micro_batch()
@@ -142,6 +143,8 @@ class Worker:
         while True:
             try:
                 self.note("compiling")
+                if self._autopilot:
+                    self._tuning.loops(self._micro_batch, ahead)
                 self._engine.compile(ahead)
                 self.note("running")
                 self._sweep(pending, finished)
