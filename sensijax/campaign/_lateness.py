@@ -19,7 +19,7 @@ class Flight:
       worker: where.
       since: when it was issued; later, when its worker came to it.
       compiles: whether its worker had to compile something for it.
-      copied: whether it is in flight elsewhere too.
+      copied: whether it was issued again since.
       landed: whether it has ended here.
     """
 

@@ -43,6 +43,11 @@ class Queue:
         self.again: deque[Item] = deque()
         self.suspects: deque[Item] = deque()
 
+    @property
+    def first(self) -> Item:
+        """A tile that waits."""
+        return (self.suspects or self.again or self.fresh)[0]
+
     def take_suspect(self) -> Item:
         """Takes the first of the suspects out."""
         return self._out(self.suspects, 0)

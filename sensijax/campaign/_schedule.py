@@ -33,22 +33,27 @@ class Schedule:
 
     The order of choice for a worker: the queue that it is at; a queue that needs no program it lacks; one that nobody
     is at; the one with most work for each worker there. When nothing waits, the tile in flight that is longest overdue
-    is issued a second time to a worker that is idle.
+    is issued again to a worker that is idle; once more only if that copy is overdue too.
 
     A worker that dies makes suspects of the tiles in flight on it. A suspect is issued alone: its worker has nothing
     else in flight, so if that one dies too, it is clear by what. Only such deaths, and errors that the tile raised,
     count as tries. So a tile that kills every worker costs `tries` workers, and one more if it had company the first
     time; a tile beside it is never given up for it.
 
+    A worker on which everything fails is told from a tile that fails everywhere: while its last tile failed it gets one
+    at a time and none that is being tried again, and after `tries` failures in a row none of the queues that it failed
+    at, unless all workers fail.
+
     Args:
       items: the tiles, each once, in the order of the plan.
-      depth: tiles in flight on a worker, at most.
+      depth: tiles in flight on a worker, at most. Three keep a `Worker` busy: one on its way to the device, one on it,
+        one on its way to the store.
       tries: failures of a tile after which it is given up.
       reissue: a tile is overdue after so many times the median duration for its cost.
 
     Attributes:
       issued: how often a tile was handed out.
-      reissued: how often as a second copy of one that was overdue.
+      reissued: how often as a copy of one that was overdue.
       duplicates: results that came for a tile that had ended already.
       failures: errors that tiles raised.
       deaths: workers that were lost to something unknown.
@@ -69,7 +74,7 @@ class Schedule:
       ('b', 2, False)
     """
 
-    def __init__(self, items: Iterable[Item], *, depth: int = 2, tries: int = 3, reissue: float = 4.0):
+    def __init__(self, items: Iterable[Item], *, depth: int = 3, tries: int = 3, reissue: float = 4.0):
         for name, value, least in (("depth", depth, 1), ("tries", tries, 1), ("reissue", reissue, 1.0)):
             if not value >= least:
                 raise ArgumentError(name, value, f"at least {least}")
@@ -85,9 +90,10 @@ class Schedule:
             self._open.add(item.id)
             self._queues.put(item)
         self._workers: dict[Worker, _Worker] = {}
-        self._reserving: dict[Worker, _Worker] = {}  # those that wait to be empty for a suspect
+        self._reserving: dict[Worker, tuple[_Worker, Item]] = {}  # and the suspect each gets once it has nothing else
         self._aloft: dict[str, tuple[Flight, ...]] = {}  # of tiles that have not ended
         self._troubles: dict[str, _Trouble] = {}
+        self._shaky = 0  # workers whose last tile failed
         self._poisoned: dict[str, Poison] = {}
         self._lateness = Lateness(reissue)
 
@@ -132,9 +138,9 @@ class Schedule:
           A tile; None if there is none for it now. Ask again after any event, and at the time of `alarm`.
         """
         at = self._at(worker)
-        if at.alone or len(at.flights) >= self.depth:
+        if at.alone or len(at.flights) >= (1 if at.streak else self.depth):
             return None
-        if at.reserved is not None:
+        if worker in self._reserving:
             if at.flights:
                 return None
             item = self._release(at)
@@ -170,6 +176,7 @@ class Schedule:
         flight = self._land(worker, item, now)
         if flight is not None:
             self._lateness.learn(flight, now)
+            self._proved(self._workers[worker])
         if self._poisoned.pop(item.id, None) is not None:  # a copy of it came through in the end
             return True
         if item.id not in self._open:
@@ -187,6 +194,10 @@ class Schedule:
         if self._land(worker, item, now) is None or item.id not in self._open:
             return False
         self.failures += 1
+        at = self._workers[worker]
+        self._shaky += at.failed is None
+        at.streak, at.until, at.failed = at.streak + 1, None, item
+        at.shuns.add(item.programs)
         trouble = self._troubles.setdefault(item.id, _Trouble())
         trouble.errors.append(error)
         trouble.failed_on.add(worker)
@@ -208,7 +219,8 @@ class Schedule:
         if gone is None:
             return ()
         self._queues.move(gone.queue, None)
-        if gone.reserved is not None:
+        self._proved(gone)
+        if worker in self._reserving:
             self._queues.put(self._release(gone), "suspects", first=True)
         flights = tuple(gone.flights.values())
         self.deaths += blame
@@ -234,6 +246,11 @@ class Schedule:
         except KeyError:
             raise ArgumentError("worker", worker, "one that was hired and not lost") from None
 
+    def _proved(self, at: "_Worker") -> None:
+        self._shaky -= at.failed is not None
+        at.streak, at.failed = 0, None
+        at.shuns.clear()
+
     def _end(self, item: Item) -> None:
         self._open.discard(item.id)
         self._aloft.pop(item.id, None)
@@ -244,10 +261,7 @@ class Schedule:
             self._poisoned[item.id] = Poison(item, tuple(trouble.errors))
             self._end(item)
             return True
-        trouble.since = now
-        limit = self._lateness.limit(item, compiles=True)
-        if trouble.failed_on and limit is not None:
-            self._lateness.remind(now + limit)
+        trouble.until = None
         self._requeue(item)
         return False
 
@@ -266,8 +280,8 @@ class Schedule:
         self.issued += 1
         flight = at.flights[item.id] = Flight(item, at.name, now, bool(missing))
         aloft = self._aloft[item.id] = (*self._aloft.get(item.id, ()), flight)
-        for one in aloft:
-            one.copied = len(aloft) > 1
+        for one in aloft[:-1]:  # only the last one is watched: should that be late as well, there will be another
+            one.copied = True
         if self._lateness.watching:
             self._lateness.watch((flight,))
         return item
@@ -291,54 +305,64 @@ class Schedule:
         others = tuple(one for one in self._aloft.pop(flight.item.id, ()) if one is not flight)
         if others:
             self._aloft[flight.item.id] = others
-            for one in others:
-                one.copied = False
+            others[-1].copied = False
             if self._lateness.watching:
-                self._lateness.watch(others)
+                self._lateness.watch(others[-1:])
 
     # --- queues ------------------------------------------------------------------------------------------------------
 
     def _offers(self, queue: Queue, at: "_Worker", now: float) -> bool:
         """Whether a queue has something for a worker."""
         queue.drop(lambda item: item.id not in self._open)
-        return bool(queue.fresh or queue.suspects) or self._retry_for(queue, at, now) is not None
+        if not queue or at.streak >= self.tries and queue.programs in at.shuns and not self._trusted(at, now):
+            return False
+        may_retry = queue.retry_for(lambda item: self._may_retry(item, at, now))
+        return bool(queue.fresh or queue.suspects) or may_retry is not None
 
-    def _retry_for(self, queue: Queue, at: "_Worker", now: float) -> int | None:
-        return queue.retry_for(lambda item: self._may_retry(item, at, now)) if queue.again else None
+    def _trusted(self, at: "_Worker", now: float) -> bool:
+        """Whether a worker may have what others could do better."""
+        return at.failed is None or self._shaky == len(self._workers) or self._waited(at, at.failed, now)
 
     def _may_retry(self, item: Item, at: "_Worker", now: float) -> bool:
         trouble = self._troubles.get(item.id)
         if trouble is None:  # it has ended
             return False
-        if at.name not in trouble.failed_on:
+        elsewhere = len(self._workers) > sum(worker in self._workers for worker in trouble.failed_on)
+        if (at.name not in trouble.failed_on or not elsewhere) and self._trusted(at, now):
             return True
-        if sum(worker in self._workers for worker in trouble.failed_on) == len(self._workers):
-            return True  # there is no elsewhere
-        limit = self._lateness.limit(item, compiles=True)
-        return limit is not None and now - trouble.since >= limit  # nobody else came for it
+        return self._waited(trouble, item, now)  # nobody better came for it
+
+    def _waited(self, what: "_Worker | _Trouble", item: Item, now: float) -> bool:
+        """Whether something has stood back for as long as a tile usually takes, several times over."""
+        if what.until is None:
+            limit = self._lateness.limit(item, compiles=True)
+            if limit is None:
+                return False
+            what.until = now + limit
+            self._lateness.remind(what.until)
+        return now >= what.until
 
     def _take(self, at: "_Worker", queue: Queue, now: float) -> Item | None:
         if queue.suspects:
             item = queue.take_suspect()
             if at.flights:  # it has to be alone: the worker finishes what it has, and gets nothing until then
-                at.reserved = item
-                self._reserving[at.name] = at
+                self._reserving[at.name] = at, item
                 return None
             return self._issue(at, item, now, alone=True)
-        return self._issue(at, queue.take(self._retry_for(queue, at, now)), now, alone=False)
+        retry = queue.retry_for(lambda item: self._may_retry(item, at, now))
+        return self._issue(at, queue.take(retry), now, alone=False)
 
     def _release(self, at: "_Worker") -> Item:
-        item, at.reserved = at.reserved, None
-        del self._reserving[at.name]
-        assert item is not None
-        return item
+        return self._reserving.pop(at.name)[1]
 
     def _repeat(self, at: "_Worker", now: float) -> Item | None:
         """For a worker that is idle while nothing waits: what another one keeps waiting, or is late with."""
         while self._reserving:
-            item = self._release(next(iter(self._reserving.values())))
+            item = self._release(next(iter(self._reserving.values()))[0])
             if item.id in self._open:
                 return self._issue(at, item, now, alone=True)
+        if not self._trusted(at, now):
+            return None
         if not self._lateness.watching:
             self._lateness.watch(f for worker in self._workers.values() for f in worker.flights.values())
         while (flight := self._lateness.overdue(now)) is not None:
@@ -349,20 +373,24 @@ class Schedule:
 
 
 class _Worker:
-    __slots__ = ("alone", "compiled", "flights", "name", "queue", "reserved")
+    __slots__ = ("alone", "compiled", "failed", "flights", "name", "queue", "shuns", "streak", "until")
 
     def __init__(self, name: Worker):
         self.name, self.alone = name, False
         self.compiled: set[Hashable] = set()
         self.flights: dict[str, Flight] = {}
         self.queue: Queue | None = None
-        self.reserved: Item | None = None  # the suspect that it will get as soon as it has nothing else
+        self.streak = 0  # tiles in a row that failed here
+        self.shuns: set[tuple] = set()  # the queues that they came from
+        self.failed: Item | None = None  # the last of them
+        self.until: float | None = None  # how long it stands back
 
 
 class _Trouble:
-    __slots__ = ("errors", "failed_on", "since", "suspect")
+    __slots__ = ("errors", "failed_on", "suspect", "until")
 
     def __init__(self):
         self.errors: list[str] = []
         self.failed_on: set[Worker] = set()
-        self.since, self.suspect = 0.0, False
+        self.suspect = False
+        self.until: float | None = None  # how long it waits for a worker on which it has not failed

@@ -19,14 +19,17 @@ class Cluster:
     """Workers that compute in order, simulated event by event; everything that a schedule promises is checked at each.
 
     A tile in `raises` raises; one in `kills` kills its worker when it has its turn; `stall` is the chance that a worker
-    stops for good, `die` that it dies of nothing. Dead workers are replaced.
+    stops for good, `die` that it dies of nothing. Dead workers are replaced. On the first `broken` ones, all raise.
     """
 
-    def __init__(self, schedule, tiles, workers, seed, *, raises=(), kills=(), die=0.0, stall=0.0, compiling=3.0):
+    def __init__(
+        self, schedule, tiles, workers, seed, *, raises=(), kills=(), die=0.0, stall=0.0, compiling=3.0, broken=0
+    ):
         self.schedule, self.tiles, self.raises, self.kills = schedule, tiles, set(raises), set(kills)
         self.rng, self.die, self.stall, self.compiling = random.Random(seed), die, stall, compiling
         self.now, self.events, self.order, self.names = 0.0, [], itertools.count(), itertools.count()
         self.hands, self.compiled, self.stalled, self.busy = {}, {}, set(), set()
+        self.broken = {f"w{k}" for k in range(broken)}
         self.counted, self.tried, self.alone, self.spare = Counter(), Counter(), Counter(), workers
         for _ in range(workers):
             self.hire()
@@ -72,6 +75,8 @@ class Cluster:
         seconds += self.compiling * len(set(item.programs) - self.compiled[name])
         self.compiled[name].update(item.programs)
         what = "kill" if item.id in self.kills else "raise" if item.id in self.raises else "finish"
+        if name in self.broken:
+            what, seconds = "raise", 0.001  # it cannot even read its data
         if self.rng.random() < self.die:
             what = "die"
         if self.rng.random() < self.stall and len(self.stalled) < self.spare - 1:
@@ -129,3 +134,21 @@ def test_workers_that_die_of_nothing_cost_no_tile(seed):
     cluster = Cluster(schedule, tiles, 6, seed, die=0.05).run()
     assert not schedule.poisoned
     assert cluster.counted == {tile.id: 1 for tile in tiles}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_broken_machine_costs_no_tile(seed):
+    """Eight workers of sixteen raise whatever they are given, and at once: the black hole of a cluster."""
+    tiles = items(200, programs=6)
+    schedule = Schedule(tiles, tries=3)
+    cluster = Cluster(schedule, tiles, 16, seed, raises=["t0100"], broken=8).run()
+    assert [poison.item.id for poison in schedule.poisoned] == ["t0100"]
+    assert cluster.counted == {tile.id: 1 for tile in tiles if tile.id != "t0100"}
+    assert schedule.failures < 200  # and they do not run through all of the tiles
+
+
+def test_where_everything_fails_everything_is_given_up():
+    tiles = items(60, programs=3)
+    schedule = Schedule(tiles, tries=3)
+    Cluster(schedule, tiles, 5, 0, raises=[tile.id for tile in tiles]).run()
+    assert len(schedule.poisoned) == 60 and schedule.failures == 180
