@@ -1,5 +1,6 @@
 """Run by test_mesh.py in a process of its own, with eight virtual devices: what engines on meshes find."""
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -11,6 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 import sensijax as sj
 from sensijax import attack, drift, label
+from sensijax.attack import _pursuit
 from sensijax.campaign._engine import Engine, gathered
 from sensijax.campaign._environment import environment
 from sensijax.campaign._mesh import devices_layout
@@ -74,6 +76,23 @@ def split_model(axis_types=None):
     return model(params)
 
 
+@contextlib.contextmanager
+def advances():
+    """Notes what the steps of attacks are called with."""
+    noted, advance = [], _pursuit._advance_unrolled
+    _pursuit._advance_unrolled = lambda *given: noted.append(given) or advance(*given)
+    try:
+        yield noted
+    finally:
+        _pursuit._advance_unrolled = advance
+
+
+def step_of(noted):
+    """The compiled step of an attack, and how many rows it has, here and on each device."""
+    x = noted[-1][-1].x
+    return _pursuit._advance_unrolled.lower(*noted[-1]).compile().as_text(), [len(x), len(x.addressable_shards[0].data)]
+
+
 def refused(call):
     try:
         call()
@@ -106,7 +125,9 @@ def main(folder):
     found = {}
     plain = campaign(model(tell=TELL))
     over_eight = engine_of(plain, WIDTH, devices_layout())
-    found["eight"] = columns_of(over_eight)
+    with advances() as noted:
+        found["eight"] = columns_of(over_eight)
+    step, places = step_of(noted)
     programs = {name: over_eight._executables[name].as_text() for name in ("load", "forward", "measure")}
     # The rows along one axis of a mesh of two, on devices of the user's choice and in an order of the user's.
     some = devices_layout(Mesh(np.array(jax.devices()[::-1]).reshape(4, 2), ("a", "b")), axis="b")
@@ -117,13 +138,15 @@ def main(folder):
 
     split = campaign(split_model())
     engine = engine_of(split, WIDTH)
-    found["split"] = columns_of(engine)
+    with advances() as noted:
+        found["split"] = columns_of(engine)
+    split_step, split_places = step_of(noted)
     last_tile = engine.plan.tiles[-1]
     again = gathered(last_tile, engine.dispatch(last_tile))
     kept = {name: found["split"][f"{len(engine.plan.tiles) - 1}/{name}"] for name in again}
     shown = plain.examples.x[: 2 * WIDTH]
     found["logits"] = {"split": np.asarray(engine._forward(shown))}
-    programs["split"] = engine._executables["forward"].as_text()
+    programs |= {"split": engine._executables["forward"].as_text(), "step": step, "split step": split_step}
 
     sj.run(plain, folder / "run", micro_batch=WIDTH)  # on all devices
     facts = {
@@ -138,6 +161,7 @@ def main(folder):
         "programs": programs,
         "shares": [over_eight.layout.shares, over_two.layout.shares, engine.layout.shares],
         "micro_batches": [over_eight.micro_batch, over_two.micro_batch, engine.micro_batch],
+        "places": [places, split_places],
         "piece": list(engine._params["w"].addressable_shards[0].data.shape),
         "auto": devices_layout(params=split_model((AxisType.Auto,) * 2).params) == engine.layout,
         "one": devices_layout(1) == Layout() == devices_layout([jax.devices()[0]]),

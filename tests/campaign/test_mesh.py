@@ -117,9 +117,21 @@ def test_a_micro_batch_is_a_share_for_each_device(facts):
 
 
 def test_devices_that_share_no_model_do_not_talk(facts):
-    for name in ("load", "forward", "measure"):
+    for name in ("load", "forward", "measure", "step"):
         assert not any(word in facts["programs"][name] for word in COLLECTIVES), name
-    assert any(word in facts["programs"]["split"] for word in COLLECTIVES)
+    for name in ("split", "split step"):
+        assert any(word in facts["programs"][name] for word in COLLECTIVES), name
+
+
+def test_as_many_rows_more_are_attacked_as_there_are_devices(facts):
+    assert facts["places"] == [[8 * WIDTH, WIDTH], [2 * WIDTH, WIDTH]]
+
+
+def test_no_device_ever_holds_a_whole_layer_of_a_split_model(facts):
+    whole, piece = f"f32[144,{MESHED['HIDDEN']}]", f"f32[144,{MESHED['HIDDEN'] // 4}]"
+    assert whole in facts["programs"]["forward"] and whole in facts["programs"]["step"]
+    for name in ("split", "split step"):
+        assert piece in facts["programs"][name] and whole not in facts["programs"][name], name
 
 
 def test_names_do_not_depend_on_the_mesh(facts, one, unsplit):
