@@ -11,6 +11,7 @@ Reference:
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,9 +134,10 @@ def ratio_of_means(before: list[float], after: list[float]) -> tuple[float, floa
         return math.exp(difference), math.nan, math.nan
     parts = np.array([one.var(ddof=1) / len(one), other.var(ddof=1) / len(other)])
     if not parts.sum():
-        return (math.exp(difference),) * 3
-    freedom = parts.sum() ** 2 / (parts**2 / np.array([len(one) - 1, len(other) - 1])).sum()
-    half = float(t.ppf(0.5 + LEVEL / 2, freedom) * np.sqrt(parts.sum()))
+        half = 0.0
+    else:
+        freedom = parts.sum() ** 2 / (parts**2 / np.array([len(one) - 1, len(other) - 1])).sum()
+        half = float(t.ppf(0.5 + LEVEL / 2, freedom) * np.sqrt(parts.sum()))
     return math.exp(difference), math.exp(difference - half), math.exp(difference + half)
 
 
@@ -179,42 +181,38 @@ def _same_work(name: str, one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def _ratios(name: str, one: dict[str, Any], other: dict[str, Any], served: bool) -> list[Ratio]:
-    units = one["work"]["units"]
-    parts = (one, other)
+    def values(of: Callable[[dict[str, Any]], float | None], which: slice = slice(None)) -> list[list[Any]]:
+        return [[of(raw) for raw in part["processes"][which]] for part in (one, other)]
 
-    def speeds(part: dict[str, Any]) -> list[float]:
-        return [units / math.exp(float(np.log(raw["offline_seconds"]).mean())) for raw in part["processes"]]
-
-    found = [_ratio(f"{name}: throughput", speeds(other), speeds(one), f"{one['work']['unit']}/s", True, swap=True)]
+    units, unit = one["work"]["units"], f"{one['work']['unit']}/s"
+    seconds = values(lambda raw: math.exp(float(np.log(raw["offline_seconds"]).mean())))
+    found = [_ratio(f"{name}: throughput", seconds, "s", True)]
+    found[0] = found[0]._replace(before=units / found[0].before, after=units / found[0].after, unit=unit)
     for scenario, key in SCENARIOS.items():
-        if scenario == "server" and not served:
-            continue
-        for percent in PERCENTS:
-            label = f"p{percent}"
-            if all(label in part["latency_ms"][scenario] for part in parts):
-                values = [[1e3 * _nearest_rank(raw[key], percent) for raw in part["processes"]] for part in parts]
-                found.append(_ratio(f"{name}: {scenario} {label}", *values, "ms", True))
+        for percent in PERCENTS if scenario != "server" or served else ():
+            if all(f"p{percent}" in part["latency_ms"][scenario] for part in (one, other)):
+                latencies = values(lambda raw, key=key, p=percent: 1e3 * _nearest_rank(raw[key], p))
+                found.append(_ratio(f"{name}: {scenario} p{percent}", latencies, "ms", True))
     for label, key in (("peak memory", "process_peak"), ("device memory", "device_peak")):
-        values = [[raw["memory_mib"][key] for raw in part["processes"]] for part in parts]
-        if all(v is not None for value in values for v in value):
-            found.append(_ratio(f"{name}: {label}", *values, "MiB", False))
-    largest = [[part["memory_mib"]["largest_program"]] for part in parts]
-    if all(value[0] for value in largest):
-        found.append(_ratio(f"{name}: largest program", *largest, "MiB", False))
-    for label, chosen in (("cold", slice(0, 1)), ("warm", slice(1, None))):
-        values = [[raw["compile"]["warm_up_seconds"] for raw in part["processes"][chosen]] for part in parts]
-        if all(value and min(value) > 0 for value in values):
-            found.append(_ratio(f"{name}: warm-up, {label} cache", *values, "s", False))
+        peaks = values(lambda raw, key=key: raw["memory_mib"][key])
+        if all(peak is not None for side in peaks for peak in side):
+            found.append(_ratio(f"{name}: {label}", peaks, "MiB", False))
+    largest = [[part["memory_mib"]["largest_program"]] for part in (one, other)]
+    if all(side[0] for side in largest):
+        found.append(_ratio(f"{name}: largest program", largest, "MiB", False))
+    for label, which in (("cold", slice(0, 1)), ("warm", slice(1, None))):
+        warming = values(lambda raw: raw["compile"]["warm_up_seconds"], which)
+        if all(side and min(side) > 0 for side in warming):
+            found.append(_ratio(f"{name}: warm-up, {label} cache", warming, "s", False))
     return found
 
 
-def _ratio(
-    metric: str, before: list[float], after: list[float], unit: str, speed: bool, *, swap: bool = False
-) -> Ratio:
-    """Of what is better when it is smaller; `swap`: of what is better when it is larger, given the other way round."""
+def _ratio(metric: str, values: list[list[float]], unit: str, speed: bool) -> Ratio:
+    """Of what is better when it is smaller."""
+    before, after = values
+    means = [math.exp(float(np.log(side).mean())) for side in (before, after)]
     ratio, low, high = ratio_of_means(before, after)
-    means = [math.exp(float(np.log(values).mean())) for values in (before, after)]
-    return Ratio(metric, *(means[::-1] if swap else means), unit, ratio, low, high, speed)
+    return Ratio(metric, means[0], means[1], unit, ratio, low, high, speed)
 
 
 def _nearest_rank(seconds: list[float], percent: float) -> float:

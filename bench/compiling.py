@@ -20,12 +20,12 @@ class Compilations:
         jax.monitoring.register_event_duration_secs_listener(self._passed)
         jax.monitoring.register_event_listener(self._happened)
 
-    def _passed(self, event: str, duration: float, **_: str | int) -> None:
+    def _passed(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         if event == COMPILED:
-            self.seconds += duration
+            self.seconds += duration_secs
             self.programs += 1
 
-    def _happened(self, event: str, **_: str | int) -> None:
+    def _happened(self, event: str, **kwargs: str | int) -> None:
         self.hits += event == HIT
 
 

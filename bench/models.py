@@ -205,8 +205,8 @@ def in_dtype(model: Model, dtype: str) -> Model:
 
 def photos(images: int, side: int) -> np.ndarray:
     """Float32 `[images, side, side, 3]` in [0, 1]: the embedded photograph, shifted differently for each."""
-    if not 32 <= side <= SIDE:
-        raise ArgumentError("side", side, f"32 to {SIDE} pixels")
+    if not 1 <= side <= SIDE:
+        raise ArgumentError("side", side, f"1 to {SIDE} pixels")
     whole = np.asarray(photo())[:: SIDE // side, :: SIDE // side][:side, :side]
     return np.stack([np.roll(whole, (17 * i, 31 * i), axis=(0, 1)) for i in range(images)]).astype(np.float32)
 
@@ -218,7 +218,7 @@ def load(name: str, dtype: str, images: int, side: int) -> tuple[Model, Dataset,
       name: one of `NAMES`.
       dtype: "float32" or "bfloat16".
       images: how many at most; the demonstration has 599.
-      side: height and width of the images of the random models, pixels, 32 to 224.
+      side: height and width of the images of the random models, pixels; severities are published for 32 and 224.
 
     Returns:
       The model; the data; and a sentence about the labels.

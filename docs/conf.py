@@ -13,7 +13,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "kernels"), str(ROOT / "docs")]
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["COLUMNS"] = "90"  # the width of argparse's help
 
-from _benchmarks import Benchmarks, Conformance, Coverage, ErrorRates, RunLengths  # noqa: E402
+from _benchmarks import Benchmarks, Conformance, Coverage, ErrorRates, RunLengths, Suites  # noqa: E402
 from _clusters import Scaling  # noqa: E402
 
 import sensijax  # noqa: E402 - after the path is set
@@ -99,6 +99,7 @@ def setup(app) -> None:
     app.add_directive("error-rates", ErrorRates)
     app.add_directive("coverage", Coverage)
     app.add_directive("run-lengths", RunLengths)
+    app.add_directive("suites", Suites)
     app.add_directive("scaling", Scaling)
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon adds markup of its own
     app.connect("autodoc-process-docstring", join, priority=600)

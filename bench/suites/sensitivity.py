@@ -13,6 +13,7 @@ from sensijax.perturb import image
 
 STAGES = {"noise": image.GaussianNoise, "blur": image.GaussianBlur, "contrast": image.Contrast}
 IMAGES = 32
+ASKED = image.Fog  # of a query
 
 
 def prepare(subject: Subject) -> Task:
@@ -40,7 +41,7 @@ def prepare(subject: Subject) -> Task:
 
     return Task(
         about=f"Sobol indices of the mean loss of {len(few)} images over 3 severities: {size.points} base points",
-        asked="the exact derivative of one image's logits by the severity of fog, at 1.5",
+        asked=f"the exact derivative of one image's logits by the severity of {ASKED.__name__}, at 1.5",
         unit="evaluations",
         units=evaluations,
         job=job,
@@ -58,7 +59,7 @@ def _slope(subject: Subject) -> Any:
     @jax.jit
     def slope(params: Any, severity: jax.Array, key: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         def logits(severity: jax.Array) -> jax.Array:
-            return model.apply(params, image.Fog.at(severity, size=side)(key, x)[None])[0]
+            return model.apply(params, ASKED.at(severity, size=side)(key, x)[None])[0]
 
         return jax.jvp(logits, (severity,), (jnp.ones_like(severity),))
 

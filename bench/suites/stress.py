@@ -12,6 +12,7 @@ from sensijax import attack, drift, label
 from sensijax.perturb import image
 
 EPS, STEPS, SEVERITY = 8 / 255, 5, 3
+ASKED = image.Fog  # of a query
 
 
 def prepare(subject: Subject) -> Task:
@@ -57,7 +58,7 @@ def prepare(subject: Subject) -> Task:
     return Task(
         about=f"a staged campaign of PGD-{STEPS}, prior shift and wrong labels: {len(campaign.scenarios)} scenarios, "
         f"{size.seeds} seeds, {len(data)} images, stored",
-        asked=f"one image in fog of severity {SEVERITY}, then attacked by PGD-{STEPS}",
+        asked=f"one image under {ASKED.__name__} at severity {SEVERITY}, then attacked by PGD-{STEPS}",
         unit="cells",
         units=cells,
         job=job,
@@ -76,7 +77,7 @@ def _effects(table: Any) -> dict[str, list[float]]:
 def _fogged_and_attacked(subject: Subject) -> Any:
     model, data = subject.model, subject.data
     pgd, key = attack.PGD(norm="linf", eps=EPS, steps=STEPS), jax.random.key(0)
-    fog = jax.jit(jax.vmap(image.Fog.at(SEVERITY, size=data.x.shape[1])))
+    fog = jax.jit(jax.vmap(ASKED.at(SEVERITY, size=data.x.shape[1])))
     keys = sj.key_for(0, "fog", data.ids)
 
     def query(i: int) -> Any:

@@ -15,6 +15,7 @@ from sensijax.perturb import image
 
 STAGES = {"noise": image.GaussianNoise, "blur": image.DefocusBlur, "fog": image.Fog, "contrast": image.Contrast}
 SEVERITIES = (1, 2, 3, 4, 5)
+ASKED = image.Fog  # of a query
 
 
 def prepare(subject: Subject) -> Task:
@@ -54,7 +55,7 @@ def prepare(subject: Subject) -> Task:
 
     return Task(
         about=f"a campaign: {len(STAGES)} corruptions, 5 severities, {size.seeds} seeds, {len(data)} images, stored",
-        asked="one image under fog at 5 severities: accuracy and loss of each",
+        asked=f"one image under {ASKED.__name__} at 5 severities: accuracy and loss of each",
         unit="rows",
         units=rows,
         job=job,
@@ -67,7 +68,7 @@ def prepare(subject: Subject) -> Task:
 def _curve(subject: Subject) -> Any:
     model, data = subject.model, subject.data
     params = jax.tree.map(jnp.asarray, model.params)
-    variants = jax.tree.map(jnp.asarray, stack([image.Fog.at(s, size=data.x.shape[1]) for s in SEVERITIES]))
+    variants = jax.tree.map(jnp.asarray, stack([ASKED.at(s, size=data.x.shape[1]) for s in SEVERITIES]))
     keys = sj.key_for(0, "fog", data.ids)
 
     @jax.jit

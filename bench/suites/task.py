@@ -17,7 +17,7 @@ class Size:
 
     Attributes:
       images: at most; the demonstration has 599.
-      side: of images for the models with random weights, pixels.
+      side: of images for the models with random weights, pixels: 32 or 224, for which severities are published.
       seeds: of random draws.
       batch: rows put through the model at once.
       passes: over the images, where one is too short to be timed.
@@ -40,7 +40,7 @@ class Size:
 
 SIZES = {
     "tiny": Size(images=24, side=32, seeds=1, batch=8, passes=2, points=32, queries=40, repeats=2, processes=2),
-    "small": Size(images=256, side=64, seeds=2, batch=128, passes=40, points=256, queries=224, repeats=3, processes=3),
+    "small": Size(images=256, side=32, seeds=2, batch=128, passes=40, points=256, queries=224, repeats=3, processes=3),
     "full": Size(images=4096, side=224, seeds=3, batch=256, passes=10, points=512, queries=700, repeats=5, processes=5),
 }
 
