@@ -43,7 +43,8 @@ class Blocks:
         self.campaign, self.layout, self.micro_batch, self.forward = campaign, layout, micro_batch, forward
         self.size = plan.block
         spans = [(tile.start, tile.stop) for tile in plan.tiles]
-        self._next = dict(zip((tile.id for tile in plan.tiles), spans[1:], strict=False))
+        ids = [tile.id for tile in plan.tiles]
+        self._next = dict(zip(zip(ids, spans, strict=True), spans[1:], strict=False))
         self._here: tuple[Span, Block] | None = None
         self._coming: tuple[Span, concurrent.futures.Future] | None = None
         self._sender = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="sensijax-block")
@@ -57,8 +58,11 @@ class Blocks:
         return self._here[1]
 
     def ahead(self, tile: Tile) -> None:
-        """Starts to send the block of the tile that follows in the plan, if it is another one."""
-        span = self._next.get(tile.id)
+        """Starts to send the block of the tile that follows in the plan, if it is another one.
+
+        A part of a tile, as is shown or timed, has no follower.
+        """
+        span = self._next.get((tile.id, (tile.start, tile.stop)))
         if span is None or self._coming is not None or (self._here is not None and self._here[0] == span):
             return
         self._coming = span, self._sender.submit(self._send, span)

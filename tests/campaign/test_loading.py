@@ -128,6 +128,16 @@ def test_the_next_block_comes_early_and_once(fresh, plan, monkeypatch):
     assert sent == [False, True, True, True], "the first is waited for, the others come from their own thread"
 
 
+def test_a_part_of_a_tile_has_no_follower(fresh, plan, monkeypatch):
+    tile = next(a for a, b in zip(plan.tiles, plan.tiles[1:], strict=False) if a.start != b.start)
+    sent = sent_by(monkeypatch)
+    engine = fresh()
+    engine.dispatch(dataclasses.replace(tile, stop=tile.stop - 1))
+    assert engine._blocks._coming is None and sent == [False]
+    engine.dispatch(tile)
+    assert engine._blocks._coming is not None
+
+
 def test_two_blocks_that_do_not_fit_come_one_after_the_other(fresh, plan, expected, monkeypatch):
     sent = sent_by(monkeypatch, fail=[2])
     engine = fresh()
