@@ -35,10 +35,10 @@ class Queue:
       suspects: those that were in flight when a worker died.
     """
 
-    __slots__ = ("again", "cost", "fresh", "programs", "suspects", "workers")
+    __slots__ = ("_among", "again", "cost", "fresh", "programs", "suspects", "workers")
 
-    def __init__(self, programs: tuple[Hashable, ...]):
-        self.programs, self.cost, self.workers = programs, 0.0, 0
+    def __init__(self, programs: tuple[Hashable, ...], among: "Queues"):
+        self.programs, self.cost, self.workers, self._among = programs, 0.0, 0, among
         self.fresh: deque[Item] = deque()
         self.again: deque[Item] = deque()
         self.suspects: deque[Item] = deque()
@@ -71,6 +71,7 @@ class Queue:
         item = line[place]
         del line[place]
         self.cost -= item.cost
+        self._among.waiting -= 1
         return item
 
     def __bool__(self) -> bool:
@@ -78,9 +79,14 @@ class Queue:
 
 
 class Queues:
-    """All queues of a schedule."""
+    """All queues of a schedule.
+
+    Attributes:
+      waiting: how many tiles wait.
+    """
 
     def __init__(self):
+        self.waiting = 0
         self._all: dict[tuple, Queue] = {}
         self._live: dict[tuple, Queue] = {}  # where something waits; what was taken up last comes last
 
@@ -88,10 +94,11 @@ class Queues:
         """Lets a tile wait, in one of the lines of its queue: at the end, or as the first."""
         queue = self._all.get(item.programs)
         if queue is None:
-            queue = self._all[item.programs] = Queue(item.programs)
+            queue = self._all[item.programs] = Queue(item.programs, self)
         waiting: deque[Item] = getattr(queue, line)
         waiting.appendleft(item) if first else waiting.append(item)
         queue.cost += item.cost
+        self.waiting += 1
         self._live.setdefault(item.programs, queue)
 
     def choose(self, compiled: set[Hashable], offers: Callable[[Queue], bool]) -> Queue | None:

@@ -93,6 +93,7 @@ class Schedule:
         self._reserving: dict[Worker, tuple[_Worker, Item]] = {}  # and the suspect each gets once it has nothing else
         self._aloft: dict[str, tuple[Flight, ...]] = {}  # of tiles that have not ended
         self._troubles: dict[str, _Trouble] = {}
+        self._came_through = self._reminded = float("-inf")
         self._shaky = 0  # workers whose last tile failed
         self._poisoned: dict[str, Poison] = {}
         self._lateness = Lateness(reissue)
@@ -138,7 +139,9 @@ class Schedule:
           A tile; None if there is none for it now. Ask again after any event, and at the time of `alarm`.
         """
         at = self._at(worker)
-        if at.alone or len(at.flights) >= (1 if at.streak else self.depth):
+        # At the end nobody hoards what others could begin with.
+        depth = 1 if at.streak or self._queues.waiting < len(self._workers) else self.depth
+        if at.alone or len(at.flights) >= depth:
             return None
         if worker in self._reserving:
             if at.flights:
@@ -176,6 +179,7 @@ class Schedule:
         flight = self._land(worker, item, now)
         if flight is not None:
             self._lateness.learn(flight, now)
+            self._came_through = now
             self._proved(self._workers[worker])
         if self._poisoned.pop(item.id, None) is not None:  # a copy of it came through in the end
             return True
@@ -196,7 +200,7 @@ class Schedule:
         self.failures += 1
         at = self._workers[worker]
         self._shaky += at.failed is None
-        at.streak, at.until, at.failed = at.streak + 1, None, item
+        at.streak, at.since, at.failed = at.streak + 1, now, item
         at.shuns.add(item.programs)
         trouble = self._troubles.setdefault(item.id, _Trouble())
         trouble.errors.append(error)
@@ -261,7 +265,7 @@ class Schedule:
             self._poisoned[item.id] = Poison(item, tuple(trouble.errors))
             self._end(item)
             return True
-        trouble.until = None
+        trouble.since = now
         self._requeue(item)
         return False
 
@@ -330,17 +334,18 @@ class Schedule:
         elsewhere = len(self._workers) > sum(worker in self._workers for worker in trouble.failed_on)
         if (at.name not in trouble.failed_on or not elsewhere) and self._trusted(at, now):
             return True
-        return self._waited(trouble, item, now)  # nobody better came for it
+        return self._waited(trouble, item, now)
 
     def _waited(self, what: "_Worker | _Trouble", item: Item, now: float) -> bool:
-        """Whether something has stood back for as long as a tile usually takes, several times over."""
-        if what.until is None:
-            limit = self._lateness.limit(item, compiles=True)
-            if limit is None:
-                return False
-            what.until = now + limit
-            self._lateness.remind(what.until)
-        return now >= what.until
+        """Whether nothing has come through anywhere for several times as long as a tile takes: nobody better will."""
+        limit = self._lateness.limit(item, compiles=True)
+        if limit is None:
+            return False
+        until = max(what.since, self._came_through) + limit
+        if until > self._reminded:
+            self._reminded = until
+            self._lateness.remind(until)
+        return now >= until
 
     def _take(self, at: "_Worker", queue: Queue, now: float) -> Item | None:
         if queue.suspects:
@@ -373,7 +378,7 @@ class Schedule:
 
 
 class _Worker:
-    __slots__ = ("alone", "compiled", "failed", "flights", "name", "queue", "shuns", "streak", "until")
+    __slots__ = ("alone", "compiled", "failed", "flights", "name", "queue", "shuns", "since", "streak")
 
     def __init__(self, name: Worker):
         self.name, self.alone = name, False
@@ -383,14 +388,13 @@ class _Worker:
         self.streak = 0  # tiles in a row that failed here
         self.shuns: set[tuple] = set()  # the queues that they came from
         self.failed: Item | None = None  # the last of them
-        self.until: float | None = None  # how long it stands back
+        self.since = 0.0  # when it failed
 
 
 class _Trouble:
-    __slots__ = ("errors", "failed_on", "suspect", "until")
+    __slots__ = ("errors", "failed_on", "since", "suspect")
 
     def __init__(self):
         self.errors: list[str] = []
         self.failed_on: set[Worker] = set()
-        self.suspect = False
-        self.until: float | None = None  # how long it waits for a worker on which it has not failed
+        self.suspect, self.since = False, 0.0  # when it last failed
