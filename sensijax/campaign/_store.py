@@ -102,7 +102,7 @@ class Store:
           StoreError: if it cannot be made or written, or the disk has less room.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            made(self.folder)
             with tempfile.TemporaryFile(dir=self.folder):
                 pass
         except OSError as error:
