@@ -55,7 +55,7 @@ def placed(arguments: argparse.Namespace) -> "Iterator[Placement]":
     elif arguments.on == "mesh":
         yield on.mesh(arguments.devices)
     elif arguments.workers is not None:
-        command = [sys.executable, "-m", "sensijax.cli", *_without_workers(arguments.typed)]
+        command = [sys.executable, "-m", "sensijax", *_without_workers(arguments.typed)]
         with on.local_processes(arguments.workers, command) as placement:
             yield placement
     else:

@@ -1,5 +1,6 @@
 """The command line as a process of its own."""
 
+import json
 import os
 import re
 import subprocess
@@ -69,3 +70,29 @@ def test_what_init_writes_runs_as_it_is(tmp_path):
     done = sensijax("run", "mine/campaign.toml", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "mine" / "runs" / "my-campaign" / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="a core for each process")
+def test_two_processes_of_one_command_finish_one_run(tmp_path, make_spec, finished):
+    """`--on processes --workers 2` starts the second itself; the first speaks for both."""
+    spec = make_spec(tmp_path)
+    done = sensijax("run", spec, "--on", "processes", "--workers", "2", "--no-report")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("What hurts") == 1 and "Traceback" not in done.stderr and "exit code" not in done.stderr
+    shares = [
+        json.loads(line)["tiles_computed"] for line in (tmp_path / "runs/tiny/runs.jsonl").read_text().splitlines()
+    ]
+    names = [{part.name for part in (folder / "parts").iterdir()} for folder in (tmp_path / "runs/tiny", finished[1])]
+    assert names[0] == names[1], "the bytes of a run in one process"
+    assert len(names[0]) <= sum(shares) <= len(names[0]) + 2
+
+
+def test_options_that_do_not_belong_to_a_placement_are_refused(command, tmp_path, make_spec):
+    code, _, err = command("run", make_spec(tmp_path), "--workers", "2")
+    assert code == 2 and "`--workers`: got beside --on mesh; --on ray or processes" in err
+    code, _, err = command("run", tmp_path / "campaign.toml", "--devices", "64")
+    assert code == 2 and "`devices`: got 64" in err
+    code, _, err = command("run", tmp_path / "campaign.toml", "--on", "processes")
+    assert code == 2 and "RANK" in err
+    assert not (tmp_path / "runs").exists()
