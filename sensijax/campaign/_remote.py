@@ -5,7 +5,7 @@ import inspect
 import random
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
 from sensijax.campaign._remote_errors import explained, is_lasting, is_missing, is_there, no_bucket, not_offered
@@ -14,6 +14,7 @@ from sensijax.core.errors import ArgumentError, MissingExtraError, StoreError
 T = TypeVar("T")
 
 ATTEMPTS_BEFORE, ATTEMPTS = 4, 12  # of a request: until the store answered for the first time, and from then on
+REQUEST_SECONDS = 120.0  # then a request that got no answer counts as lost: the clients' own limits have gaps
 FIRST_DELAY, LONGEST_DELAY = 0.25, 8.0  # seconds; each delay is drawn from the upper half, so that workers spread
 
 EXTRAS = {"s3": ("s3fs", "s3"), "s3a": ("s3fs", "s3"), "gs": ("gcsfs", "gcs"), "gcs": ("gcsfs", "gcs")}
@@ -50,7 +51,7 @@ class Remote:
 
         def read() -> bytes | None:
             try:
-                return self._fs.cat_file(self._path(name))
+                return self._ask("cat_file", self._path(name))
             except Exception as error:
                 if is_missing(error) and not no_bucket(error):
                     return None
@@ -60,7 +61,7 @@ class Remote:
 
     def put(self, name: str, data: bytes) -> None:
         """Writes an object, or replaces it, as a whole."""
-        self._persistently(lambda: self._fs.pipe_file(self._path(name), data), f"write {name}")
+        self._persistently(lambda: self._ask("pipe_file", self._path(name), data), f"write {name}")
 
     def create(self, name: str, data: bytes) -> None:
         """Writes an object unless there is one of this name.
@@ -74,7 +75,7 @@ class Remote:
             if not _creates(self._fs):
                 return look_and_write()
             try:
-                self._fs.pipe_file(self._path(name), data, mode="create")
+                self._ask("pipe_file", self._path(name), data, mode="create")
             except Exception as error:
                 if is_there(error):
                     return
@@ -83,8 +84,8 @@ class Remote:
                 look_and_write()
 
         def look_and_write() -> None:
-            if not self._fs.exists(self._path(name)):
-                self._fs.pipe_file(self._path(name), data)
+            if not self._ask("exists", self._path(name)):
+                self._ask("pipe_file", self._path(name), data)
 
         self._persistently(write, f"write {name}")
 
@@ -94,7 +95,7 @@ class Remote:
         def find() -> dict[str, dict[str, Any]]:
             self._fs.invalidate_cache()
             try:
-                return self._fs.find(self._path(folder), detail=True)
+                return self._ask("find", self._path(folder), detail=True)
             except FileNotFoundError:
                 return {}
 
@@ -108,7 +109,7 @@ class Remote:
 
         def remove() -> None:
             try:
-                self._fs.rm_file(self._path(name))
+                self._ask("rm_file", self._path(name))
             except Exception as error:
                 if not is_missing(error):
                     raise
@@ -120,7 +121,7 @@ class Remote:
 
         def copy() -> None:
             try:
-                self._fs.cp_file(self._path(name), self._path(to))
+                self._ask("cp_file", self._path(name), self._path(to))
             except Exception as error:
                 if not is_missing(error) or no_bucket(error):
                     raise
@@ -132,6 +133,14 @@ class Remote:
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{name}"
+
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """A request through the filesystem, with a limit of time where it can have one."""
+        if not getattr(self._fs, "async_impl", False):
+            return getattr(self._fs, method)(*arguments, **options)
+        from fsspec.asyn import sync
+
+        return sync(self._fs.loop, getattr(self._fs, f"_{method}"), *arguments, timeout=REQUEST_SECONDS, **options)
 
     def _persistently(self, call: Callable[[], T], doing: str) -> T:
         """Every request is one that may be sent twice: an answer that was lost does no harm."""
@@ -186,6 +195,8 @@ def _creates(fs: Any) -> bool:
 
 def _entry(facts: dict[str, Any]) -> Entry:
     written = next((facts[key] for key in ("LastModified", "mtime", "updated", "created") if key in facts), None)
+    if isinstance(written, (int, float)):
+        written = datetime.fromtimestamp(written, UTC)
     if isinstance(written, str):
         with contextlib.suppress(ValueError):
             written = datetime.fromisoformat(written)

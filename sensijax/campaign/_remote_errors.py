@@ -97,6 +97,8 @@ def explained(error: BaseException, url: str, doing: str) -> str:
     elif signs & set(_UNREACHABLE):
         endpoint = " and the endpoint (AWS_ENDPOINT_URL)" if scheme.startswith("s3") else ""
         said, advice = "cannot reach the store", f"check the network{endpoint}; {kept}"
+    elif isinstance(error, TimeoutError):
+        said, advice = "the store did not answer in time", f"check the network; {kept}"
     elif signs & {*_BUSY, "429", "500", "502", "503", "504"}:
         said, advice = f"the store is overloaded or failing ({_first_line(error)})", f"run again later; {kept}"
     elif isinstance(error, NotImplementedError):
