@@ -23,22 +23,24 @@ from typing import Any
 
 import numpy as np
 
-from bench.campaign import SEEDS, SEVERITIES, STAGES
+from bench.campaign import SEVERITIES, STAGES
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "workers.json"
 WIDTHS = (128, 256, 512)  # of the hand-written loop; the fastest counts, for each stage
+SEEDS = 8
 REPEATS = 3
 TARGET_SCALING = 0.9
 TARGET_LOOP = 0.95
 
 
-def measure(repeats: int = REPEATS, counts: Sequence[int] | None = None) -> dict[str, Any]:
+def measure(repeats: int = REPEATS, counts: Sequence[int] | None = None, seeds: int = SEEDS) -> dict[str, Any]:
     """Throughput of one process and of several.
 
     Args:
       repeats: rounds, in which the contenders take turns; the median counts.
       counts: numbers of processes; 1, 2, 4, ... up to the cores, unless given.
+      seeds: how many; the work is in proportion.
 
     Returns:
       Rows per second, ratios, and how often a tile was computed twice.
@@ -47,13 +49,13 @@ def measure(repeats: int = REPEATS, counts: Sequence[int] | None = None) -> dict
     counts = counts or sorted({1, *(2**k for k in range(1, 12) if 2**k < len(cores)), len(cores)})
     rounds: dict[str, dict[int, list[float]]] = {"engine": {}, "hand loop": {}}
     twice: dict[int, list[int]] = {}
-    with _Children(cores[:1], "engine") as first:  # measures the micro-batch, compiles
+    with _Children(cores[:1], "engine", seeds) as first:  # measures the micro-batch, compiles
         warm = first.engine()
     for _ in range(repeats):
         for count in counts:
-            with _Children(cores[:count], "hand") as loops:
+            with _Children(cores[:count], "hand", seeds) as loops:
                 rounds["hand loop"].setdefault(count, []).append(loops.hand())
-            with _Children(cores[:count], "engine") as engines:
+            with _Children(cores[:count], "engine", seeds) as engines:
                 found = engines.engine()
             rounds["engine"].setdefault(count, []).append(found["rows"] / found["seconds"])
             twice.setdefault(count, []).append(found["computed"] - found["tiles"])
@@ -85,7 +87,7 @@ def measure(repeats: int = REPEATS, counts: Sequence[int] | None = None) -> dict
 class _Children:
     """Processes, one bound to each of some cores; ready to go when entered."""
 
-    def __init__(self, cores: Sequence[int], role: str):
+    def __init__(self, cores: Sequence[int], role: str, seeds: int):
         self._folder = tempfile.TemporaryDirectory()
         self._processes = [
             subprocess.Popen(
@@ -160,12 +162,12 @@ def _siblings(core: int) -> int | None:
 # --- in the processes ------------------------------------------------------------------------------------------------
 
 
-def _child(role: str, core: int, rank: int, size: int, store: str) -> None:
+def _child(role: str, core: int, rank: int, size: int, store: str, seeds: int) -> None:
     os.sched_setaffinity(0, {core})  # before JAX starts its threads
     import sensijax as sj
 
     sj.enable_compile_cache()
-    answer = _engine(rank, size, store) if role == "engine" else _hand()
+    answer = _engine(rank, size, store, seeds) if role == "engine" else _hand(seeds)
     _tell("ready")
     sys.stdin.readline()
     _tell(json.dumps(answer()))
@@ -176,19 +178,19 @@ def _tell(words: str) -> None:
     sys.stdout.flush()
 
 
-def _settings(perturbation: Any) -> tuple[tuple[float, ...], tuple[int, ...]]:
+def _settings(perturbation: Any, seeds: int) -> tuple[tuple[float, ...], tuple[int, ...]]:
     # As in `bench.campaign`: the same rows for all stages, whether they draw or not.
     if not perturbation.deterministic:
-        return tuple(map(float, SEVERITIES)), tuple(range(SEEDS))
-    return tuple(np.linspace(1, 5, len(SEVERITIES) * SEEDS).round(6).tolist()), (0,)
+        return tuple(map(float, SEVERITIES)), tuple(range(seeds))
+    return tuple(np.linspace(1, 5, len(SEVERITIES) * seeds).round(6).tolist()), (0,)
 
 
-def _engine(rank: int, size: int, store: str) -> Any:
+def _engine(rank: int, size: int, store: str, seeds: int) -> Any:
     import sensijax as sj
     from sensijax import demo
 
-    stages = {name: sj.sweep(cls, severity=[0, *_settings(cls)[0]], size=32) for name, cls in STAGES.items()}
-    campaign = sj.Campaign(demo.load(), demo.data(), stages, seeds=SEEDS, name="workers")
+    stages = {name: sj.sweep(cls, severity=[0, *_settings(cls, seeds)[0]], size=32) for name, cls in STAGES.items()}
+    campaign = sj.Campaign(demo.load(), demo.data(), stages, seeds=seeds, name="workers")
     times: dict[str, float] = {}
 
     def note(progress: Any) -> None:
@@ -210,7 +212,7 @@ def _engine(rank: int, size: int, store: str) -> Any:
     return answer
 
 
-def _hand() -> Any:
+def _hand(seeds: int) -> Any:
     from bench.campaign import _hand_loop, _seconds
     from sensijax import demo
 
@@ -218,18 +220,18 @@ def _hand() -> Any:
     for name, cls in STAGES.items():
 
         def loop(width: int, part: int = 1, cls: Any = cls, name: str = name) -> Any:
-            severities, seeds = _settings(cls)
-            some = severities[:: part if len(seeds) == 1 else 1], seeds[::part] if len(seeds) > 1 else seeds
+            severities, drawn = _settings(cls, seeds)
+            some = (severities[::part], drawn) if len(drawn) == 1 else (severities, drawn[::part])
             return _hand_loop(cls, *some, name, model, data, width)
 
         def cost(width: int) -> float:
-            call = loop(width, SEEDS // 2)
+            call = loop(width, max(1, seeds // 2))
             call()
             return min(_seconds(call) for _ in range(2))
 
         loops.append(loop(min(WIDTHS, key=cost)))
         loops[-1]()
-    rows = len(loops) * len(data) * len(SEVERITIES) * SEEDS
+    rows = len(loops) * len(data) * len(SEVERITIES) * seeds
     return lambda: {"rows": rows, "seconds": sum(_seconds(call) for call in loops)}
 
 
@@ -237,14 +239,15 @@ def main() -> None:
     arguments = argparse.ArgumentParser(prog="python -m bench.workers", description=__doc__)
     arguments.add_argument("--out", default=str(RESULTS), help=f"the JSON file (default: {RESULTS.relative_to(ROOT)})")
     arguments.add_argument("--repeats", type=int, default=REPEATS)
+    arguments.add_argument("--seeds", type=int, default=SEEDS, help=f"the amount of work (default: {SEEDS})")
     arguments.add_argument("--as", nargs=5, dest="child", help=argparse.SUPPRESS)
     chosen = arguments.parse_args()
     if chosen.child:
         role, core, rank, size, store = chosen.child
-        _child(role, int(core), int(rank), int(size), store)
+        _child(role, int(core), int(rank), int(size), store, chosen.seeds)
         return
     load = round(os.getloadavg()[0], 2)
-    found = measure(chosen.repeats)
+    found = measure(chosen.repeats, seeds=chosen.seeds)
     _tell(json.dumps(found, indent=1))
     from bench.facts import commit, facts
     from bench.results_file import written
