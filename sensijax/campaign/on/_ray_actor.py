@@ -225,7 +225,7 @@ class Hand:
             log.debug("tile %s failed", tile.id, exc_info=True)
             with self._change:
                 del self._taken[tile.id]
-            self._report(Failed(tile.id, f"{type(error).__name__}: {error}"[:2000]))
+            self._report(Failed(tile.id, _told(error)))
 
     def _coming(self) -> Iterator[Tile | None]:
         while True:
@@ -274,6 +274,12 @@ def _refused(error: ArgumentError | StoreError) -> Refused:
     if isinstance(error, ArgumentError):
         return Refused("ArgumentError", (error.argument, str(error.came), error.right))
     return Refused("StoreError", (str(error),))
+
+
+def _told(error: Exception) -> str:
+    """An error in one line: its class, and where its text begins and ends; a callback's own error stands at the end."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
+    return f"{type(error).__name__}: {' ... '.join(dict.fromkeys([lines[0][:300], lines[-1][:700]]))}"
 
 
 def fields_of(campaign: Campaign) -> dict[str, Any]:

@@ -302,7 +302,7 @@ class RayCrew(Crew):
     def _failed(self, member: Member, tile: str, error: str, now: float) -> None:
         assert self._schedule is not None
         self._issued.pop((member.name, tile), None)
-        log.warning("tile %s failed on %s: %s", tile, member.where, error.splitlines()[0])
+        log.warning("tile %s failed on %s: %s", tile, member.where, error)
         self._schedule.failed(member.name, self._tiles[tile][1], f"{member.where}: {error}", now)
         self._record_given_up()
 
@@ -319,7 +319,7 @@ class RayCrew(Crew):
                 tile.id,
                 ", ".join(names[:3]) + (", ..." if len(names) > 3 else ""),
                 len(poison.errors),
-                poison.errors[-1].splitlines()[0],
+                poison.errors[-1],
             )
         self._given_up = len(self._schedule.poisoned)
 
