@@ -6,7 +6,6 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 
-from sensijax.campaign.on._placement import Placement
 from sensijax.campaign.on._processes import OnProcesses
 from sensijax.campaign.on._ranks import Rank, rank_of
 from sensijax.core import ArgumentError
@@ -17,7 +16,7 @@ GRACE = 30.0  # seconds for a process to end, once there is nothing left to do
 
 
 @contextlib.contextmanager
-def local_processes(workers: int, command: Sequence[str]) -> Iterator[Placement]:
+def local_processes(workers: int, command: Sequence[str]) -> Iterator[OnProcesses]:
     """Starts `workers - 1` more processes; this one is the first of them. For a machine without a scheduler.
 
     Each process, this one too, is bound to its part of the cores that this one may use, where the system can do that:
@@ -40,7 +39,9 @@ def local_processes(workers: int, command: Sequence[str]) -> Iterator[Placement]
     others = [_started(rank, workers, cores, command) for rank in range(1, workers)]
     try:
         with _bound(cores[0::workers]):
-            yield OnProcesses(Rank(0, workers, 0, workers, source="workers"))
+            here = OnProcesses(Rank(0, workers, 0, workers, source="workers"))
+            here.narrow()
+            yield here
         for rank, other in enumerate(others, 1):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 if code := other.wait(GRACE):

@@ -56,7 +56,7 @@ class OnProcesses(Placement):
         return _One(job, self.place, self.patience)
 
 
-def processes(rank: int | None = None, size: int | None = None, patience: float | None = None) -> Placement:
+def processes(rank: int | None = None, size: int | None = None, patience: float | None = None) -> OnProcesses:
     """One process of many that a scheduler started: Slurm, torchrun, MPI, Kubernetes, a TPU pod, or a loop over ssh.
 
     Each of them runs the same campaign into the same folder and begins with its share of the tiles. They talk to each
@@ -99,13 +99,13 @@ class _One(Crew):
 
     def __init__(self, job: Job, place: Rank, patience: float | None):
         self._job, self._place, self._patience = job, place, patience
-        self.environment: dict[str, Any] = environment()
+        self.environment: dict[str, Any] = environment(job.campaign.model.params)
         if not job.allow_mixed:
             agree_on_environment(job.store, (tile.id for tile in job.plan.tiles), self.environment)
-        devices: Sequence[Any] = jax.local_devices()
-        if place.local_rank is not None and place.local_size != 1:
-            devices = portion(devices, place.local_rank, place.local_size)
-        self._layout = devices_layout(devices, params=job.campaign.model.params)
+        seen, mine = jax.local_devices(), None
+        if len(seen) > 1 and place.local_rank is not None and place.local_size != 1:
+            mine = portion(seen, place.local_rank, place.local_size)
+        self._layout = devices_layout(mine, params=job.campaign.model.params)
         self._worker: Worker | None = None
         self._took_over: set[int] = set()
         self._planned = {tile.id for tile in job.plan.tiles}
