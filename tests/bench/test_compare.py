@@ -8,7 +8,7 @@ from rich.console import Console
 from scipy.stats import binom
 
 from bench.__main__ import main
-from bench.compare import compare, exit_code, ratio_of_means, show
+from bench.compare import Comparison, Ratio, compare, exit_code, ratio_of_means, show
 from bench.results_file import read, written
 from bench.suites.gather import gathered, latency
 from bench.suites.table import TABLES, heading
@@ -152,6 +152,15 @@ def test_the_interval_is_that_of_scipys_welch_test():
     one, other = [1.0, 1.2, 0.9], [1.6, 1.5, 1.9, 1.4]
     expected = ttest_ind(np.log(one), np.log(other), equal_var=False).confidence_interval(0.95)
     assert np.log(ratio_of_means(one, other)[1:]) == pytest.approx([expected.low, expected.high])
+
+
+def test_the_gate_closes_on_the_whole_interval_alone():
+    def gate(high, speed=True):
+        return exit_code(Comparison([Ratio("sweep: throughput", 1.0, 1.2, "s", 0.85, 0.75, high, speed)], [], []), 0.95)
+
+    assert gate(0.94) == 1
+    assert gate(0.96) == 0  # most likely slower, but not shown to be
+    assert gate(0.94, speed=False) == 0
 
 
 def test_one_process_gives_no_interval():

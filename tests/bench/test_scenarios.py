@@ -80,6 +80,7 @@ def test_latency_runs_from_the_schedule_by_lindleys_recursion():
         waits.append(max(0.0, waits[-1] + before - gap))
     np.testing.assert_allclose(load.latencies, np.array(waits) + service, atol=1e-9)
     assert system.asked == list(range(500))
+    assert load.seconds == pytest.approx(arrivals[-1] + load.latencies[-1])
     np.testing.assert_allclose(load.service, service, atol=1e-9)
 
 
