@@ -58,6 +58,10 @@ class ObjectStore(Store):
         super().__init__(cache_folder() / "stores" / digest("store", self.remote.url) / name)
         self.location = self.remote.url
 
+    @property
+    def name(self) -> str:
+        return self.location
+
     def __reduce__(self) -> tuple:
         return type(self), (self.location,)
 
@@ -168,6 +172,11 @@ class ObjectStore(Store):
         return self.remote.get(name)
 
     def write_bytes(self, name: str, data: bytes) -> None:
+        self.remote.put(name, data)
+
+    def publish(self, name: str) -> None:
+        with guarded(self.folder / name):
+            data = (self.folder / name).read_bytes()
         self.remote.put(name, data)
 
     def names(self, folder: str) -> list[str]:

@@ -89,6 +89,11 @@ class Store:
         self.location = str(self.folder)
         self._columns = ColumnWriter()
 
+    @property
+    def name(self) -> str:
+        """What it is called in a report, and in the commands that somebody beside it would type."""
+        return self.folder.resolve().name
+
     def __reduce__(self) -> tuple:
         return type(self), (os.path.abspath(self.folder),)
 
@@ -245,6 +250,9 @@ class Store:
         with guarded(path), temporary_file(path, data) as temporary:
             os.replace(temporary, path)
             flush(path.parent)
+
+    def publish(self, name: str) -> None:
+        """Makes a file that was written into `folder` part of the store; in a folder it is that already."""
 
     def write_first(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
         """Writes a JSON file unless it is there already: of several writers, the first decides for all.

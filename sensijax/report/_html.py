@@ -33,7 +33,8 @@ def write_report(results: Results, path: str | os.PathLike | None = None) -> pat
 
     Args:
       results: of a finished or an unfinished run; an unfinished one is reported on with a banner.
-      path: the file to write; `report.html` in the campaign's folder unless given.
+      path: the file to write; `report.html` in the campaign's folder unless given. At a URL it is written there, and
+        into this machine's copies.
 
     Returns:
       The path.
@@ -45,8 +46,12 @@ def write_report(results: Results, path: str | os.PathLike | None = None) -> pat
       >>> write_report(Results.open("runs/digits"))   # doctest: +SKIP
       PosixPath('runs/digits/report.html')
     """
-    path = pathlib.Path(results.folder / "report.html" if path is None else path)
-    return write_whole(path, template("report.html.j2").render(_content(results)))
+    html = template("report.html.j2").render(_content(results))
+    if path is not None:
+        return write_whole(pathlib.Path(path), html)
+    written = write_whole(results.folder / "report.html", html)
+    results.store.publish("report.html")
+    return written
 
 
 def write_whole(path: pathlib.Path, html: str) -> pathlib.Path:
@@ -126,7 +131,7 @@ def _content(results: Results) -> dict[str, Any]:
         "full": _sections.full_table(scenarios, units),
         "left_out": max(0, len(scenarios) - _sections.MOST_ROWS),
         "provenance": _provenance.facts(results),
-        "folder": results.folder.resolve().name,
+        "folder": results.store.name,
         "commands": _provenance.commands(results, stages),
         "limitations": _words.limitations(manifest, len(perturbed), len(interactions), drawn)
         + _attack_words.stage_limitations(manifest),

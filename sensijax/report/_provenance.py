@@ -16,7 +16,7 @@ def facts(results: Results) -> dict[str, Any]:
     manifest, runs = results.manifest, results.statistics()
     finished = [datetime.fromtimestamp(run["finished_at"], UTC).strftime("%Y-%m-%d %H:%M UTC") for run in runs]
     seeds = [str(seed) for seed in manifest["seeds"]]
-    quarantined = len(list((results.folder / "quarantine").glob("*.parquet")))
+    quarantined = sum(name.endswith(".parquet") for name in results.store.names("quarantine"))
     facts = [
         ("Campaign", f"{manifest['name']}"),
         ("Campaign id", manifest["id"]),
@@ -61,7 +61,7 @@ def facts(results: Results) -> dict[str, Any]:
 def commands(results: Results, stages: pd.DataFrame) -> str:
     """The commands that check the run, show one of its rows and compute what is missing."""
     cell = _example_cell(results, stages)
-    folder = results.folder.resolve().name
+    folder = results.store.name
     quoted = shlex.quote(folder)
     lines = [
         (f"sensijax verify {quoted}", "every part against its digest"),

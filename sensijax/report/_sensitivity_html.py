@@ -30,8 +30,12 @@ def write_sensitivity_report(found: CampaignSensitivity, path: str | os.PathLike
       >>> write_sensitivity_report(open_sensitivity("runs/digits"))   # doctest: +SKIP
       PosixPath('runs/digits/sensitivity.html')
     """
-    path = pathlib.Path(found.folder / "sensitivity.html" if path is None else path)
-    return write_whole(path, template("sensitivity.html.j2").render(_content(found)))
+    html = template("sensitivity.html.j2").render(_content(found))
+    if path is not None:
+        return write_whole(pathlib.Path(path), html)
+    written = write_whole(found.folder / "sensitivity.html", html)
+    found.store.publish("sensitivity.html")
+    return written
 
 
 def strongest_pairs(found: CampaignSensitivity, most: int = MOST_PAIRS) -> list[tuple[str, str, float, float, float]]:

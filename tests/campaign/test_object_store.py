@@ -308,7 +308,9 @@ def test_a_campaign_at_a_url_is_that_of_a_folder_bit_for_bit(
     assert len(again.statistics()) == len(opened.statistics()) == 1, "nothing was left to compute"
     assert opened.sql("select count(*) as n from responses").n[0] == finished.completeness.rows
     report = opened.report()
-    assert report.name == "report.html" and report.read_text() == again.report().read_text()
+    assert report.read_bytes() == open_store(address).read_bytes("report.html") == again.report().read_bytes()
+    (environment,) = open_store(address).environments()
+    assert environment in report.read_text() and f"sensijax verify {address}" in report.read_text()
 
 
 def test_flipped_and_truncated_objects_are_computed_anew(
