@@ -150,6 +150,7 @@ def simulate(
         count += 1
         if worker in hands:
             deal(worker, now)
-        for waiting in list(idle):
-            deal(waiting, now)
+        if what != "start":  # which changes nothing for those that wait
+            for waiting in list(idle):
+                deal(waiting, now)
     return Simulated(now, spent["computing"], spent["compiling"], count, schedule)
