@@ -22,7 +22,7 @@ from sensijax.core import ArgumentError
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 60.0  # seconds: over three times what a disk behind a network may hide new files for
+PATIENCE = 60.0  # seconds: for so long may NFS hide new names, unless told otherwise (acdirmax)
 SLOWEST = 20.0  # times the slowest tile of this process: another's may be as much slower
 COMPILING = 2.0  # times what this process compiled for: another may have begun later
 
