@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from sensijax.campaign._campaign import Campaign
 from sensijax.campaign.on._packing import pack
 from sensijax.campaign.on._placement import Crew, Job, Placement
 from sensijax.campaign.on._ray_actor import Hand, Settings, fields_of
@@ -20,7 +21,7 @@ from sensijax.core.errors import MissingExtraError
 
 ACCELERATORS = ("GPU", "TPU")
 CONNECT_SECONDS = 10.0
-STORE_BYTES = 256 << 20  # of shared memory for a Ray of our own, beside what the campaign takes
+STORE_BYTES = 128 << 20  # of shared memory for a Ray of our own, beside what the campaign takes
 CONFIGURATION = (
     "jax_compilation_cache_dir",
     "jax_default_matmul_precision",
@@ -48,7 +49,7 @@ class OnRay(Placement):
     runtime_env: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def crew(self, job: Job) -> Crew:
-        let_go = self._connect()
+        let_go = self._connect(_size(job.campaign))
         try:
             return self._engaged(job, let_go)
         except BaseException:
@@ -57,15 +58,15 @@ class OnRay(Placement):
 
     # --- a cluster ---------------------------------------------------------------------------------------------------
 
-    def _connect(self) -> Callable[[], None]:
-        """Connects this process to Ray; returns what disconnects it again."""
+    def _connect(self, size: int) -> Callable[[], None]:
+        """Connects this process to Ray, which is to carry so many bytes; returns what disconnects it again."""
         package = _package()
         if package.is_initialized():
             if self.address not in ("local", "auto"):
                 raise ArgumentError("address", repr(self.address), "left out: this process is connected to Ray already")
             return lambda: None
         if self.address == "local":
-            return self._start(package)
+            return self._start(package, size)
         _knock(self.address)
         try:
             package.init(address=self.address, logging_level="ERROR")
@@ -78,7 +79,7 @@ class OnRay(Placement):
             ) from error
         return package.shutdown
 
-    def _start(self, package: Any) -> Callable[[], None]:
+    def _start(self, package: Any, size: int) -> Callable[[], None]:
         """Starts a Ray of our own, in a folder of its own: it meets no other, and leaves nothing behind."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -94,7 +95,7 @@ class OnRay(Placement):
                     include_dashboard=False,
                     log_to_driver=False,
                     logging_level="ERROR",
-                    object_store_memory=STORE_BYTES,
+                    object_store_memory=STORE_BYTES + 2 * size,
                     _temp_dir=folder,
                 )
         except Exception as error:
@@ -131,8 +132,8 @@ class OnRay(Placement):
         given["env_vars"] = {**_variables(accelerator), **given.get("env_vars", {})}
         hand = package.remote(Hand).options(runtime_env=given, **demand)
         settings = Settings(
-            {name: jax.config.values[name] for name in CONFIGURATION if name in jax.config.values},
-            None if accelerator else _cores(workers, there),
+            {name: value for name, value in jax.config.values.items() if name in CONFIGURATION},
+            None if accelerator else self._cores(workers, there),
         )
         location = job.store.location if job.store.is_remote else os.path.abspath(job.store.folder)
         try:
@@ -152,6 +153,11 @@ class OnRay(Placement):
             accelerated=accelerator,
             let_go=let_go,
         )
+
+    def _cores(self, workers: int, there: Mapping[str, float]) -> int:
+        """Of one worker: its share of this machine's, or of the cluster's."""
+        ours = os.cpu_count() if self.address == "local" else None
+        return max(1, (ours or int(there["CPU"])) // workers)
 
     def _accelerator(self, there: Mapping[str, float]) -> str | None:
         if self.accelerators is None:
@@ -245,9 +251,10 @@ def _variables(accelerator: str | None) -> dict[str, str]:
     return {**passed, "JAX_PLATFORMS": "" if accelerator else "cpu"}
 
 
-def _cores(workers: int, there: Mapping[str, float]) -> int:
-    """Of one worker: its share of the cluster's."""
-    return max(1, int(there["CPU"]) // workers)
+def _size(campaign: Campaign) -> int:
+    """Bytes of a campaign's arrays, about."""
+    leaves = [campaign.data.x, campaign.data.y, campaign.data.ids, *jax.tree.leaves(campaign.model.params)]
+    return sum(getattr(leaf, "nbytes", 0) for leaf in leaves)
 
 
 def _first_line(error: BaseException) -> str:
