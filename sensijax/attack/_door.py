@@ -1,6 +1,7 @@
 """The door: what is attacked is checked, judged unperturbed, and given its keys."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ from jaxtyping import Array
 
 from sensijax.attack._pursuit import Examples, Loop, folded
 from sensijax.attack._victim import Victim
-from sensijax.core import chunks
+from sensijax.core import Layout, Place, chunks
 from sensijax.core.errors import ArgumentError
 from sensijax.core.keys import GENERATOR, words
 
@@ -76,7 +77,9 @@ def admit(victim: Victim, key: Array, x: Any, y: Any, ids: Any, box: tuple[float
 
 def clean_logits(victim: Victim, x: np.ndarray, keys: np.ndarray, loop: Loop) -> np.ndarray:
     """Logits `[N, K]` of unperturbed inputs, in batches of the loop's width."""
-    parts = [np.asarray(_logits(victim, x[c.rows], keys[c.rows]))[: c.valid] for c in chunks(len(x), loop.width)]
+    victim, parts = victim.on(loop.layout), []
+    for rows, valid in chunks(len(x), loop.width):
+        parts.append(np.asarray(_logits(loop.layout, victim, *loop.layout.deal((x[rows], keys[rows]))))[:valid])
     return np.concatenate(parts)
 
 
@@ -107,6 +110,9 @@ def check_budget(attack: Any, shape: tuple[int, ...]) -> None:
         )
 
 
-@jax.jit
-def _logits(victim: Victim, x: Array, keys: Array) -> Array:
-    return victim.logits(x, jax.random.wrap_key_data(keys, impl=GENERATOR))
+@functools.partial(jax.jit, static_argnums=0)
+def _logits(layout: Layout, victim: Victim, x: Array, keys: Array) -> Array:
+    def logits(victim: Victim, x: Array, keys: Array) -> Array:
+        return victim.logits(x, jax.random.wrap_key_data(keys, impl=GENERATOR))
+
+    return layout.spread(logits, Place.PARAMS, Place.ROWS, Place.ROWS)(victim, x, keys)

@@ -124,6 +124,7 @@ def pursue(
       The outcome of every example. Of attempts side by side the earliest that succeeds counts (`minimal`: the nearest),
       as if they had been made one after the other.
     """
+    victim = victim.on(loop.layout)
     desk = Desk(attack, examples, targets, (not attack.minimal) if first is None else first, progress)
     pools = [fill_places(victim, desk, loop) for _ in range(max(1, min(loop.pools, -(-targets.size // loop.width))))]
     next(pools[0], None)  # alone, so that nothing is compiled twice

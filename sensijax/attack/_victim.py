@@ -1,5 +1,6 @@
 """The model under attack, as an adversary sees it: logits and gradients of rows."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from sensijax.attack.losses import Loss
-from sensijax.core import Model
+from sensijax.core import Layout, Model, Place
 from sensijax.core.errors import ArgumentError
 from sensijax.core.keys import GENERATOR
 from sensijax.core.struct import static, struct
@@ -108,6 +109,12 @@ class Victim:
         """Any `Model`, a `RandomModel` with its draws."""
         random, draws = (model.random, model.draws) if isinstance(model, RandomModel) else (None, 0)
         return cls(params=jax.tree.map(jnp.asarray, model.params), apply=model.apply, random=random, draws=draws)
+
+    def on(self, layout: Layout) -> "Victim":
+        """The same with its parameters where the layout has them; itself on one device."""
+        if layout.mesh is None:
+            return self
+        return dataclasses.replace(self, params=layout.put(self.params, Place.PARAMS))
 
     def logits(self, x: Array, keys: Array | None = None) -> Array:
         """Logits `[B, K]` of a batch, that predictions are made from; with draws, of the verdict's own, whatever the

@@ -76,6 +76,14 @@ def split_model(axis_types=None):
     return model(params)
 
 
+def attacked(campaign, layout=None):
+    """What an attack itself finds, outside of any campaign: its strongest attempts and how many passes they took."""
+    loop = attack.Loop(16, 4, False).on(layout or Layout(), WIDTH)
+    x, y = campaign.examples.x, campaign.examples.y
+    found = attack.PGD(0.2, steps=4, restarts=2)(jax.random.key(3), campaign.model, x, y, loop=loop, diagnose=False)
+    return {"strongest": found.strongest, "status": found.status, "forwards": found.forwards}
+
+
 @contextlib.contextmanager
 def advances():
     """Notes what the steps of attacks are called with."""
@@ -129,6 +137,7 @@ def main(folder):
         found["eight"] = columns_of(over_eight)
     step, places = step_of(noted)
     programs = {name: over_eight._executables[name].as_text() for name in ("load", "forward", "measure")}
+    found["attacked"] = attacked(plain, over_eight.layout)
     # The rows along one axis of a mesh of two, on devices of the user's choice and in an order of the user's.
     some = devices_layout(Mesh(np.array(jax.devices()[::-1]).reshape(4, 2), ("a", "b")), axis="b")
     over_two = engine_of(plain, WIDTH, some)

@@ -96,6 +96,13 @@ def test_the_attacks_had_something_to_do(one, expected):
     assert wrong["clean"] == 0 and 0.02 < wrong["pgd@0.24"] < wrong["pgd@0.3"], wrong
 
 
+def test_an_attack_by_itself_runs_on_a_mesh_too(folder, campaign):
+    found, expected = np.load(folder / "attacked.npz"), MESHED["attacked"](campaign)
+    assert len(set(expected["status"].tolist())) > 1
+    for name, column in expected.items():
+        assert found[name].tobytes() == column.tobytes(), name
+
+
 def test_rows_along_one_axis_of_a_mesh_on_chosen_devices(folder, facts, one):
     tile = next(t for t in one.plan.tiles if t.id == facts["tile"])
     x, columns = one.shown(tile)
