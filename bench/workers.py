@@ -27,7 +27,7 @@ from bench.campaign import SEVERITIES, STAGES
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "workers.json"
-WIDTHS = (128, 256, 512)  # of the hand-written loop; the fastest counts, for each stage
+WIDTHS = (64, 256, 1024)  # of the hand-written loop; the fastest counts, for each stage
 SEEDS = 8
 REPEATS = 3
 TARGET_SCALING = 0.9
@@ -49,11 +49,13 @@ def measure(repeats: int = REPEATS, counts: Sequence[int] | None = None, seeds: 
     counts = counts or sorted({1, *(2**k for k in range(1, 12) if 2**k < len(cores)), len(cores)})
     rounds: dict[str, dict[int, list[float]]] = {"engine": {}, "hand loop": {}}
     twice: dict[int, list[int]] = {}
+    with _Children(cores[:1], "widths", seeds) as first:
+        widths = first.widths()
     with _Children(cores[:1], "engine", seeds) as first:  # measures the micro-batch, compiles
         warm = first.engine()
     for _ in range(repeats):
         for count in counts:
-            with _Children(cores[:count], "hand", seeds) as loops:
+            with _Children(cores[:count], "hand", seeds, widths) as loops:
                 rounds["hand loop"].setdefault(count, []).append(loops.hand())
             with _Children(cores[:count], "engine", seeds) as engines:
                 found = engines.engine()
@@ -66,6 +68,7 @@ def measure(repeats: int = REPEATS, counts: Sequence[int] | None = None, seeds: 
         "tiles": warm["tiles"],
         "repeats": repeats,
         "micro_batch": warm["micro_batch"],
+        "micro_batches_hand_loop": dict(zip(STAGES, map(int, widths.split(",")), strict=True)),
         "hardware_threads_per_core": _siblings(cores[0]),
         "processes": {
             str(n): {
@@ -87,7 +90,7 @@ def measure(repeats: int = REPEATS, counts: Sequence[int] | None = None, seeds: 
 class _Children:
     """Processes, one bound to each of some cores; ready to go when entered."""
 
-    def __init__(self, cores: Sequence[int], role: str, seeds: int):
+    def __init__(self, cores: Sequence[int], role: str, seeds: int, widths: str = ""):
         self._folder = tempfile.TemporaryDirectory()
         self._processes = [
             subprocess.Popen(
@@ -95,12 +98,14 @@ class _Children:
                     sys.executable,
                     "-m",
                     "bench.workers",
+                    "--seeds",
+                    str(seeds),
                     "--as",
                     role,
                     str(core),
                     str(rank),
                     str(len(cores)),
-                    self.store,
+                    widths or self.store,
                 ],
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
@@ -128,6 +133,10 @@ class _Children:
         found = self._answers()
         seconds = max(one["finished"] for one in found) - min(one["started"] for one in found)
         return {**found[0], "seconds": seconds, "computed": sum(one["computed"] for one in found)}
+
+    def widths(self) -> str:
+        """The fastest micro-batch of each stage's loop."""
+        return self._answers()[0]["widths"]
 
     def hand(self) -> float:
         """Lets each run its loop; rows per second of all together."""
@@ -167,7 +176,10 @@ def _child(role: str, core: int, rank: int, size: int, store: str, seeds: int) -
     import sensijax as sj
 
     sj.enable_compile_cache()
-    answer = _engine(rank, size, store, seeds) if role == "engine" else _hand(seeds)
+    if role == "engine":
+        answer = _engine(rank, size, store, seeds)
+    else:
+        answer = _widths(seeds) if role == "widths" else _hand(seeds, [int(width) for width in store.split(",")])
     _tell("ready")
     sys.stdin.readline()
     _tell(json.dumps(answer()))
@@ -212,26 +224,36 @@ def _engine(rank: int, size: int, store: str, seeds: int) -> Any:
     return answer
 
 
-def _hand(seeds: int) -> Any:
-    from bench.campaign import _hand_loop, _seconds
+def _loop(stage: str, seeds: int, width: int, part: int = 1) -> Any:
+    """A hand-written loop over the rows of a stage, or over about one in `part` of them."""
+    from bench.campaign import _hand_loop
     from sensijax import demo
 
-    model, data, loops = demo.load(), demo.data(), []
-    for name, cls in STAGES.items():
+    severities, drawn = _settings(STAGES[stage], seeds)
+    some = (severities[::part], drawn) if len(drawn) == 1 else (severities, drawn[::part])
+    return _hand_loop(STAGES[stage], *some, stage, demo.load(), demo.data(), width)
 
-        def loop(width: int, part: int = 1, cls: Any = cls, name: str = name) -> Any:
-            severities, drawn = _settings(cls, seeds)
-            some = (severities[::part], drawn) if len(drawn) == 1 else (severities, drawn[::part])
-            return _hand_loop(cls, *some, name, model, data, width)
 
-        def cost(width: int) -> float:
-            call = loop(width, max(1, seeds // 2))
-            call()
-            return min(_seconds(call) for _ in range(2))
+def _widths(seeds: int) -> Any:
+    from bench.campaign import _seconds
 
-        loops.append(loop(min(WIDTHS, key=cost)))
-        loops[-1]()
-    rows = len(loops) * len(data) * len(SEVERITIES) * seeds
+    def cost(stage: str, width: int) -> float:
+        call = _loop(stage, seeds, width, max(1, seeds // 2))
+        call()
+        return min(_seconds(call) for _ in range(2))
+
+    found = [min(WIDTHS, key=lambda width, stage=stage: cost(stage, width)) for stage in STAGES]
+    return lambda: {"widths": ",".join(map(str, found))}
+
+
+def _hand(seeds: int, widths: Sequence[int]) -> Any:
+    from bench.campaign import _seconds
+    from sensijax import demo
+
+    loops = [_loop(stage, seeds, width) for stage, width in zip(STAGES, widths, strict=True)]
+    for call in loops:
+        call()
+    rows = len(loops) * len(demo.data()) * len(SEVERITIES) * seeds
     return lambda: {"rows": rows, "seconds": sum(_seconds(call) for call in loops)}
 
 
