@@ -139,9 +139,10 @@ class Schedule:
           A tile; None if there is none for it now. Ask again after any event, and at the time of `alarm`.
         """
         at = self._at(worker)
-        # At the end nobody hoards what others could begin with.
-        depth = 1 if at.streak or self._queues.waiting < len(self._workers) else self.depth
-        if at.alone or len(at.flights) >= depth:
+        held, workers = len(at.flights), len(self._workers)
+        if at.alone or held >= self.depth or held and at.streak:
+            return None
+        if workers > 1 and self._queues.waiting < held * workers:  # nobody hoards what others could begin with
             return None
         if worker in self._reserving:
             if at.flights:
@@ -226,9 +227,8 @@ class Schedule:
         self._proved(gone)
         if worker in self._reserving:
             self._queues.put(self._release(gone), "suspects", first=True)
-        flights = tuple(gone.flights.values())
         self.deaths += blame
-        for flight in flights:
+        for flight in (flights := tuple(gone.flights.values())):
             self._descend(flight)
         orphans = tuple(flight.item for flight in flights if flight.item.id in self._open)
         for item in reversed(orphans):  # what waits goes to the front: the first comes first again

@@ -131,6 +131,12 @@ def simulate(
             hands[worker], compiled[worker] = [], set()
             if faults.lifetime is not None:
                 happens(now + rng.expovariate(1 / faults.lifetime), "die", worker)
+            idle[worker] = None
+            if events and events[0][0] == now and events[0][2] == "start":
+                continue  # all that come at once are there before the first of them is dealt to
+            for waiting in list(idle):
+                deal(waiting, now)
+            continue
         elif worker not in hands:
             continue
         elif what == "end":
@@ -150,7 +156,6 @@ def simulate(
         count += 1
         if worker in hands:
             deal(worker, now)
-        if what != "start":  # which changes nothing for those that wait
-            for waiting in list(idle):
-                deal(waiting, now)
+        for waiting in list(idle):
+            deal(waiting, now)
     return Simulated(now, spent["computing"], spent["compiling"], count, schedule)

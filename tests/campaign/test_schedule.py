@@ -3,11 +3,14 @@
 import heapq
 import itertools
 import random
+import tracemalloc
 from collections import Counter
 
 import pytest
 
 from sensijax.campaign._schedule import Item, Schedule
+from sensijax.campaign._simulation import Faults, simulate
+from sensijax.core import ArgumentError
 
 
 def items(n, programs=1):
@@ -152,3 +155,80 @@ def test_where_everything_fails_everything_is_given_up():
     schedule = Schedule(tiles, tries=3)
     Cluster(schedule, tiles, 5, 0, raises=[tile.id for tile in tiles]).run()
     assert len(schedule.poisoned) == 60 and schedule.failures == 180
+
+
+def test_a_simulated_cluster_with_everything_that_goes_wrong():
+    """1,000 tiles by 32 workers that die, with slow tiles, one that raises and one that kills; memory and calls."""
+    tiles = items(1000, programs=12)
+    faults = Faults(lifetime=200.0, replaced=5.0, slow=0.01, kills=["t0500"], raises=["t0100"])
+    found = simulate(tiles, 32, compiling=lambda program: 3.0, spread=0.5, faults=faults, seed=1)
+    schedule = found.schedule
+    assert {poison.item.id for poison in schedule.poisoned} == {"t0100", "t0500"}
+    assert schedule.done and schedule.deaths > 5
+    assert schedule.issued < 1.1 * len(tiles)
+    assert schedule.compilations <= 12 + 3 * (32 + schedule.deaths)  # a worker compiles few programs
+    assert found.seconds > 1000 / 32
+
+
+def test_workers_share_out_the_work():
+    alone = simulate(items(400, programs=4), 1).seconds
+    assert alone == pytest.approx(400.0)
+    assert simulate(items(400, programs=4), 8).seconds == pytest.approx(50.0, rel=0.1)
+
+
+def test_a_worker_keeps_to_its_programs():
+    """As many workers as programs of one size: each compiles one, and hardly any another."""
+    schedule = simulate(items(320, programs=8), 8, compiling=lambda program: 0.1, spread=0.1).schedule
+    assert schedule.compilations <= 8 + 4
+
+
+def test_memory_is_a_few_words_for_a_tile():
+    def made(count):
+        tiles = items(count, programs=10)
+        tracemalloc.start()
+        schedule = Schedule(tiles)
+        size = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert schedule.outstanding == count
+        return size
+
+    assert (made(20_000) - made(2_000)) / 18_000 < 128  # bytes
+
+
+def test_late_results_and_lost_workers_are_told_apart():
+    first, second = items(2)
+    schedule = Schedule([first, second], depth=1)
+    schedule.hire("a")
+    assert (schedule.next("a", 0.0), schedule.next("a", 0.0)) == (first, None)
+    assert schedule.lost("a", 1.0) == (first,)
+    assert schedule.lost("a", 1.0) == ()
+    schedule.hire("b")
+    assert schedule.next("b", 2.0) == first
+    assert schedule.finished("a", first, 3.0)  # it had got through after all
+    assert not schedule.finished("b", first, 4.0)
+    assert schedule.duplicates == 1
+
+
+def test_a_worker_that_was_let_go_makes_no_suspects():
+    tiles = items(4)
+    schedule = Schedule(tiles, depth=2)
+    schedule.hire("a")
+    held = [schedule.next("a", 0.0), schedule.next("a", 0.0)]
+    assert schedule.lost("a", 1.0, blame=False) == tuple(held)
+    schedule.hire("b")
+    assert [schedule.next("b", 2.0), schedule.next("b", 2.0)] == held  # two at once: nobody is watched
+    assert schedule.deaths == 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (lambda: Schedule([Item("a"), Item("a")]), "twice"),
+        (lambda: Schedule([Item("a", cost=0.0)]), "cost"),
+        (lambda: Schedule([], depth=0), "depth"),
+        (lambda: Schedule([]).next("nobody", 0.0), "worker"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(bad, said):
+    with pytest.raises(ArgumentError, match=said):
+        bad()
