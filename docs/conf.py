@@ -15,6 +15,7 @@ os.environ["COLUMNS"] = "90"  # the width of argparse's help
 
 from _benchmarks import Benchmarks, Conformance, Coverage, ErrorRates, RunLengths, Suites  # noqa: E402
 from _clusters import Scaling  # noqa: E402
+from _faults import Faults  # noqa: E402
 
 import sensijax  # noqa: E402 - after the path is set
 
@@ -101,5 +102,6 @@ def setup(app) -> None:
     app.add_directive("run-lengths", RunLengths)
     app.add_directive("suites", Suites)
     app.add_directive("scaling", Scaling)
+    app.add_directive("faults", Faults)
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon adds markup of its own
     app.connect("autodoc-process-docstring", join, priority=600)

@@ -36,7 +36,7 @@ def main() -> None:
     arguments.add_argument("--seed", type=int, help="tell this story alone")
     arguments.add_argument("--first", type=int, default=0, help="the first story's seed (default: 0)")
     arguments.add_argument("--level", choices=LEVELS, help="only this level (default: both)")
-    arguments.add_argument("--kind", help="only stories of this kind of fault (campaign level)")
+    arguments.add_argument("--kind", help="only this kind of fault, such as 'power cut'")
     arguments.add_argument("--jobs", type=int, default=2, help="stories at once (default: 2)")
     arguments.add_argument("--out", type=pathlib.Path, help=f"the JSON file (default with --n: {RESULTS.name})")
     chosen = arguments.parse_args()
@@ -67,7 +67,7 @@ def main() -> None:
 
 def _stories(level: str, home: pathlib.Path, kind: str | None) -> StoreStories | CampaignStories:
     home.mkdir(parents=True, exist_ok=True)
-    return CampaignStories(home, kind) if level == "campaign" else StoreStories(home)
+    return LEVELS[level](home, kind)
 
 
 def _series(level: str, home: pathlib.Path, kind: str | None, n: int, first: int, jobs: int) -> list[Outcome]:

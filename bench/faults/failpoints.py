@@ -106,7 +106,12 @@ class Disk:
             if struck and strike is not None:
                 self._before(strike, paths, lambda: real(*args, **kwargs))
             undo = self._prepared(call, paths)
-            result = real(*args, **kwargs)
+            try:
+                result = real(*args, **kwargs)
+            except OSError:  # such as a folder that is there already
+                if struck and strike is not None:
+                    self._after(strike)
+                raise
             self._done(call, paths, undo)
             if struck and strike is not None:
                 self._after(strike)

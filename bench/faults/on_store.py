@@ -87,10 +87,11 @@ class StoreStories:
 
     Args:
       home: a folder for all of them.
+      kind: the only kind of fault; drawn, if None.
     """
 
-    def __init__(self, home: pathlib.Path):
-        self.home = home
+    def __init__(self, home: pathlib.Path, kind: str | None = None):
+        self.home, self.kind = home, kind
         whole = home / "whole"
         whole.mkdir(parents=True)
         ledger = Ledger(home / "whole.ledger")
@@ -146,7 +147,7 @@ class _Story:
 
     def _fault(self, step: int) -> Outcome | None:
         """One fault; None if its place was not reached, because less was left to do."""
-        kind = KINDS[int(self.rng.choice(len(KINDS), p=[0.3, 0.12, 0.22, 0.14, 0.14, 0.08]))]
+        kind = self.about.kind or str(self.rng.choice(KINDS, p=[0.3, 0.12, 0.22, 0.14, 0.14, 0.08]))
         if kind == "damage" and not self.folder.exists():
             kind = "kill -9"
         started = time.perf_counter()
