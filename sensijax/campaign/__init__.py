@@ -7,12 +7,17 @@ from sensijax.campaign._cell import Cell as Cell
 from sensijax.campaign._cell import perturbed_inputs as perturbed_inputs
 from sensijax.campaign._cell import recompute as recompute
 from sensijax.campaign._compare import compare as compare
+from sensijax.campaign._costs import Costs as Costs
+from sensijax.campaign._costs import find_costs as find_costs
+from sensijax.campaign._costs import measure_costs as measure_costs
 from sensijax.campaign._evaluate import Evaluated as Evaluated
 from sensijax.campaign._evaluate import archives as archives
 from sensijax.campaign._evaluate import evaluate as evaluate
 from sensijax.campaign._evaluate import is_evaluation as is_evaluation
 from sensijax.campaign._evaluate import verify_evaluation as verify_evaluation
 from sensijax.campaign._evaluation import Evaluation as Evaluation
+from sensijax.campaign._forecast import Forecast as Forecast
+from sensijax.campaign._forecast import forecast as forecast
 from sensijax.campaign._kinds import attack_kinds as attack_kinds
 from sensijax.campaign._kinds import drift_kinds as drift_kinds
 from sensijax.campaign._kinds import kinds as kinds

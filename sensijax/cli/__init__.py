@@ -77,6 +77,12 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command("plan", "Say what a spec comes to: cells, programs to compile, estimated time, bytes.")
     sub.add_argument("spec", metavar="SPEC")
+    sub.add_argument("--devices", type=int, metavar="N", help="forecast a run on N devices, from measured costs")
+    sub.add_argument("--kind", metavar="KIND", help="of device, such as h100 (default: as here)")
+    sub.add_argument("--costs", metavar="FILE", help="what `plan --measure FILE` has written on such a device")
+    sub.add_argument(
+        "--measure", metavar="FILE", help="time tiles of every kind on this device, and write what they cost"
+    )
 
     sub = command("run", "Run a spec, or what is missing of it.")
     sub.add_argument("spec", metavar="SPEC")

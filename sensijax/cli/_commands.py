@@ -14,6 +14,7 @@ from rich.logging import RichHandler
 from sensijax.cli import BAD_INPUT, FOUND, INCOMPLETE, IO_ERROR, OK, _reading
 from sensijax.cli._console import duration, err, make_folder, out, say
 from sensijax.cli._placing import placed
+from sensijax.cli._planning import plan
 from sensijax.cli._progress import shown_progress
 from sensijax.cli._sensitivity import sensitivity
 from sensijax.cli._tables import damage_table, facts_table, interaction_table
@@ -97,37 +98,9 @@ def _check(arguments: argparse.Namespace) -> int:
     from sensijax.campaign import check_folder, load_spec, make_plan
 
     spec = load_spec(arguments.spec)
-    plan = make_plan(spec.campaign)
-    check_folder(spec.out, plan)
-    say(f"{arguments.spec} is sound: {len(spec.campaign.scenarios):,} scenarios, {plan.rows:,} judged inputs")
-    return OK
-
-
-def _plan(arguments: argparse.Namespace) -> int:
-    from sensijax.campaign import estimate_seconds, load_spec, make_plan
-    from sensijax.core import enable_compile_cache
-
-    enable_compile_cache()
-    spec = load_spec(arguments.spec)
-    campaign, plan = spec.campaign, make_plan(spec.campaign)
-    with err.status("timing the model"):
-        seconds = estimate_seconds(campaign, plan)
-    bound = " (attacks counted to their last step)" if any(s.passes for s in plan.structures) else ""
-    out.print(
-        facts_table(
-            {
-                "model": f"{campaign.model.name} ({campaign.model.digest[:8]})",
-                "data": f"{campaign.data.name}: {len(campaign.data):,} examples",
-                "scenarios": f"{len(campaign.scenarios):,}",
-                "seeds": f"{len(campaign.seeds)} (scenarios without random draws run for one)",  # type: ignore[arg-type]
-                "cells": f"{plan.rows:,} judged inputs in {len(plan.tiles):,} tiles",
-                "programs to compile": f"{plan.programs}",
-                "estimated time": f"about {duration(seconds)} of sweep on this device{bound}, plus compilation",
-                "estimated size": f"about {plan.bytes / 1e6:,.1f} MB",
-                "folder": str(spec.out),
-            }
-        )
-    )
+    planned = make_plan(spec.campaign)
+    check_folder(spec.out, planned)
+    say(f"{arguments.spec} is sound: {len(spec.campaign.scenarios):,} scenarios, {planned.rows:,} judged inputs")
     return OK
 
 
@@ -227,7 +200,7 @@ _COMMANDS = {
     "gallery": _gallery,
     "init": _init,
     "check": _check,
-    "plan": _plan,
+    "plan": plan,
     "run": _run,
     "sensitivity": lambda arguments: sensitivity(arguments, out, err),
     "status": _reading.status,

@@ -88,6 +88,18 @@ def test_plan_says_what_a_spec_comes_to(command, finished):
     assert facts["cells"].strip().startswith(f"{ROWS} judged inputs in") and "linear[v2]" in facts["model"]
 
 
+def test_a_plan_for_many_devices_stands_on_measured_costs(command, finished, tmp_path):
+    code, _, err = command("plan", finished[0], "--devices", "256", "--kind", "h100")
+    assert code == cli.BAD_INPUT and "no measured costs of this campaign on 'h100'" in err and "--measure FILE" in err
+    code, out, _ = command("plan", finished[0], "--measure", tmp_path / "costs.json")
+    assert code == cli.OK and "measured costs: " in out and "one cpu" in out
+    code, out, _ = command("plan", finished[0], "--devices", "4", "--costs", tmp_path / "costs.json")
+    facts = dict(line.split("  ", 1) for line in out.splitlines() if not line.startswith(" "))
+    assert code == cli.OK and facts["devices"].strip() == "4 x cpu" and "device-hours" in facts["device time"]
+    code, _, err = command("plan", finished[0], "--kind", "h100", "--costs", tmp_path / "costs.json")
+    assert code == cli.BAD_INPUT and "that of the record: 'cpu'" in err
+
+
 def test_a_run_says_what_it_found_and_a_second_one_computes_nothing(command, tmp_path, make_spec):
     spec = make_spec(tmp_path)
     folder = tmp_path / "elsewhere"
