@@ -1,4 +1,4 @@
-"""Run by test_kill.py in a process of its own, to be killed."""
+"""A campaign that tests run in processes of their own, to be killed."""
 
 import jax
 import numpy as np
