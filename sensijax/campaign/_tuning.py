@@ -150,20 +150,21 @@ class Tuning:
 
         The backend's style is measured against the other, which is taken only if it is faster and every bit that the
         first steps leave is the same: so no verdict depends on it, nor anything else. Where compiling the other would
-        cost more than the search may, or more than the whole run takes, the backend's style stays.
+        cost more than the search may, or the whole run takes less than a search, the backend's style stays.
 
         Args:
           micro_batch: the rows of one device.
           structures: of stages.
         """
         per_row = (self._known(self.address) or {}).get("seconds_per_row", 0.0)
-        left = min(self._limit(per_row), self.passes * per_row)
+        run, left = self.passes * per_row, self._limit(per_row)
         for structure in structures:
             if isinstance(structure, AttackStructure) and structure not in self.programs.fused:
                 program = self.programs.digest(structure)
                 address = digest("loop", self.environment, self.campaign.model.digest, program, micro_batch)
                 entry = self._known(address)
-                if entry is None and (found := self._compare(structure, micro_batch, left)) is not None:
+                worth = run > LEAST_SECONDS  # a short run had better compile its attacks side by side
+                if entry is None and worth and (found := self._compare(structure, micro_batch, left)) is not None:
                     fused, spent = found
                     entry, left = self._keep(address, {"fused": fused}), left - spent
                 if entry is not None:
