@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import psutil
+import psutil  # comes with Ray
 
 import sensijax as sj
 from sensijax.campaign._environment import environment

@@ -331,7 +331,7 @@ class RayCrew(Crew):
         self._deaths_in_a_row += 1
         orphans = self._dismiss(member)
         log.warning("%s died (%s): %d tiles are dealt again", member.where, reason, len(orphans))
-        if "owner has died" in str(error) or "owner's node" in str(error).lower():
+        if "owner has died" in str(error) or _is_stranded():
             raise StoreError(
                 "the Ray node that this process is connected to has died, and all workers with it; every finished tile "
                 "is kept: run again"
@@ -379,6 +379,17 @@ def _address(tile: Tile) -> Mapping[str, Any]:
         "start": tile.start,
         "stop": tile.stop,
     }
+
+
+def _is_stranded() -> bool:
+    """Whether the node that this process is connected to has died: it cannot engage anybody any more."""
+    import ray
+
+    try:
+        here = ray.get_runtime_context().get_node_id()
+        return all(node["NodeID"] != here or not node["Alive"] for node in ray.nodes())
+    except Exception:  # what the head of the cluster does not answer is no proof
+        return False
 
 
 def _reason(error: BaseException) -> str:
