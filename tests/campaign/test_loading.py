@@ -46,14 +46,17 @@ def executables(campaign, plan, programs):
 
 @pytest.fixture
 def fresh(campaign, plan, programs, executables):
-    """An engine that has computed nothing yet, and has nothing to compile."""
+    """An engine that has computed nothing yet, and has nothing to compile; after the test it sends nothing more."""
+    made = []
 
     def make():
-        engine = Engine(campaign, plan, programs, WIDTH)
-        engine._executables = executables
-        return engine
+        made.append(Engine(campaign, plan, programs, WIDTH))
+        made[-1]._executables = executables
+        return made[-1]
 
-    return make
+    yield make
+    for engine in made:
+        engine._blocks._sender.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,7 @@ def expected(campaign, plan, programs, executables):
         engine = Engine(campaign, plan, programs, WIDTH)
         engine._executables = executables
         found[tile.id] = gathered(tile, engine.dispatch(tile))
+        engine._blocks._sender.shutdown()
     return found
 
 
