@@ -227,8 +227,22 @@ def load(name: str, dtype: str, images: int, side: int) -> tuple[Model, Dataset,
         return in_dtype(demo.load(), dtype), demo.data().take(slice(images)), "true ones: held-out handwritten digits"
     if name not in MODULES:
         raise ArgumentError("model", name, f"one of {', '.join(NAMES)}")
-    model, x = in_dtype(random_model(name), dtype), photos(images, side)
-    forward = jax.jit(model.apply)
-    y = np.concatenate([np.asarray(forward(model.params, x[i : i + 8]).argmax(-1)) for i in range(0, images, 8)])
+    x = photos(images, side)
+    model = in_dtype(_centred(random_model(name), x), dtype)
+    y = _logits(model, x).argmax(-1)
     about = "the model's own answers on clean images: accuracy is the share of answers that stay"
     return model, Dataset(x, y.astype(np.int32), name="photos"), about
+
+
+def _centred(model: Model, x: np.ndarray) -> Model:
+    """With the last bias set so that logits are 0 in the mean over images: or one class would be every answer."""
+    mean = _logits(model, x).mean(axis=0)
+    last = dict(model.params["logits"])
+    last["bias"] = last["bias"] - mean.astype(last["bias"].dtype)
+    return dataclasses.replace(model, params={**model.params, "logits": last})
+
+
+def _logits(model: Model, x: np.ndarray) -> np.ndarray:
+    forward = jax.jit(model.apply)
+    batch = min(8, len(x))
+    return np.concatenate([np.asarray(forward(model.params, x[i : i + batch])) for i in range(0, len(x), batch)])

@@ -23,7 +23,7 @@ def prepare(subject: Subject) -> Task:
         data,
         {
             "adversary": sj.sweep(attack.PGD, eps=[0, EPS], steps=STEPS),
-            "drift": sj.sweep(drift.PriorShift, strength=[0, 1]),
+            "drift": sj.sweep(drift.PriorShift, strength=[0, 1], target=_prior(data.y)),
             "labels": sj.sweep(label.Symmetric, rate=[0, 0.2]),
         },
         design=sj.design.staged(),
@@ -65,6 +65,13 @@ def prepare(subject: Subject) -> Task:
         query=_fogged_and_attacked(subject),
         robustness=robustness,
     )
+
+
+def _prior(y: np.ndarray) -> tuple[float, ...]:
+    """Shares that fall along a line from the first class to the last, of the classes that there are."""
+    counts = np.bincount(y)
+    shares = np.where(counts > 0, np.arange(len(counts), 0, -1), 0)
+    return tuple((shares / shares.sum()).tolist())
 
 
 def _effects(table: Any) -> dict[str, list[float]]:
