@@ -69,7 +69,7 @@ def recompute(campaign: Campaign, cell: Cell | str, micro_batch: int) -> tuple[n
     tile, scenario = _tile_of(campaign, plan, cell.scenario, cell.seed, cell.example)
     position = int(np.searchsorted(campaign.examples.ids, cell.example)) - tile.start
     row = np.ravel_multi_index((tile.scenarios.index(scenario), tile.seeds.index(cell.seed), position), tile.shape)
-    x, responses = Engine(campaign, plan, programs, micro_batch).row(tile, int(row))
+    x, responses = Engine.of_width(campaign, plan, programs, micro_batch).row(tile, int(row))
     columns = {name: value.item() for name, value in responses.items()}
     return x, {**columns, "status": STATUSES[columns["status"]]}
 
@@ -93,7 +93,7 @@ def perturbed_inputs(
     """
     programs = Programs(campaign)
     plan = make_plan(campaign, programs)
-    engine = Engine(campaign, plan, programs, micro_batch)
+    engine = Engine.of_width(campaign, plan, programs, micro_batch)
     found = _scenario(campaign, scenario)
     seed = campaign.seeds_of(found)[0] if seed is None else seed
     parts = []

@@ -237,7 +237,7 @@ def test_more_severities_reuse_the_old_tiles_of_other_stages(run_folder, make_ca
 
 def test_another_environment_is_refused_until_allowed(run_folder, make_campaign, monkeypatch):
     real = _mesh.environment()
-    monkeypatch.setattr(_mesh, "environment", lambda: {**real, "id": "f" * 32, "device": "another"})
+    monkeypatch.setattr(_mesh, "environment", lambda params=None: {**real, "id": "f" * 32, "device": "another"})
     next((run_folder / "parts").iterdir()).unlink()
     with pytest.raises(sj.StoreError, match="device: 'cpu' then, 'another' now"):
         sj.run(make_campaign(), run_folder, micro_batch=64)

@@ -59,7 +59,7 @@ class _Alone(Crew):
 
     def __init__(self, job: Job, layout: Layout):
         self._job, self._layout = job, layout
-        self.environment: dict[str, Any] = environment()
+        self.environment: dict[str, Any] = environment(job.campaign.model.params)
         self._worker: Worker | None = None
 
     def compute(self, tiles: Sequence[Tile], finished: Callable[[Finished], None]) -> Tally:
