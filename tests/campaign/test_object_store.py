@@ -13,6 +13,7 @@ import runpy
 import socket
 import sys
 import threading
+import time
 
 import numpy as np
 import pandas as pd
@@ -386,6 +387,7 @@ def test_of_many_at_once_one_is_first(server, proxy, through, elsewhere, quick):
     def write(k):
         store = open_store(url)
         barrier.wait()
+        time.sleep(0.15 * (k % 3))  # three waves of four: the later ones find what the first left
         return store.write_first("tuning/a.json", {"micro_batch": k})
 
     with concurrent.futures.ThreadPoolExecutor(n) as threads:
