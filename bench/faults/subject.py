@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 import pathlib
 import sys
 
@@ -15,7 +16,6 @@ from sensijax.campaign._store import Store
 
 EXAMPLES, SIDE, CLASSES, SEEDS = 24, 6, 3, 2
 TILE_ROWS = 48  # small tiles, so that there are many: a scenario's two seeds each
-MICRO_BATCH = 48
 SETTINGS = np.linspace(0, 1, 17)
 
 STAGE = '''"""A user's perturbation."""
@@ -82,6 +82,8 @@ def run(folder: pathlib.Path, module: pathlib.Path, programs: pathlib.Path, ledg
     jax.config.update("jax_compilation_cache_dir", str(programs))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    # The micro-batch is measured by the first run of all, and remembered there for the others, as for a user.
+    os.environ["XDG_CACHE_HOME"] = str(programs.parent / "cache")
     commit = Store.commit
 
     def watched(self: Store, tile: str, *args):
@@ -94,7 +96,7 @@ def run(folder: pathlib.Path, module: pathlib.Path, programs: pathlib.Path, ledg
     told = _Told()
     logging.getLogger("sensijax").addHandler(told)
     logging.getLogger("sensijax").setLevel(logging.WARNING)
-    results = sj.run(campaign(module), folder, micro_batch=MICRO_BATCH)
+    results = sj.run(campaign(module), folder)
     ledger.write("told", told.lines)
     ledger.write("ranking", results.ranking().to_json(double_precision=15))
 
