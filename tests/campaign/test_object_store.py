@@ -386,8 +386,9 @@ def test_of_many_at_once_one_is_first(server, proxy, through, elsewhere, quick):
 
     def write(k):
         store = open_store(url)
+        assert store.read_bytes("nothing") is None  # connected, so that all begin at once
         barrier.wait()
-        time.sleep(0.15 * (k % 3))  # three waves of four: the later ones find what the first left
+        time.sleep(0.5 * (k % 3))  # three waves of four: the later ones find what the first left
         return store.write_first("tuning/a.json", {"micro_batch": k})
 
     with concurrent.futures.ThreadPoolExecutor(n) as threads:
