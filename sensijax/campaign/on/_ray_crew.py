@@ -4,7 +4,7 @@ import logging
 import queue
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sensijax.campaign._plan import Tile
@@ -81,6 +81,7 @@ class RayCrew(Crew):
         self._tallies: list[Tally] = []
         self._deaths_in_a_row, self._last_death, self._given_up = 0, "", 0
         self._finished: Callable[[Finished], None] = lambda found: None
+        self._stranded = False
         self.environment: dict[str, Any] = {}
         try:
             for _ in range(workers):
@@ -124,6 +125,8 @@ class RayCrew(Crew):
     def close(self) -> None:
         import ray
 
+        if self._stranded:  # to disconnect from a dead node would end this process before it can say so
+            return
         for member in self._members.values():
             ray.kill(member.actor)
         self._members.clear()
@@ -311,9 +314,9 @@ class RayCrew(Crew):
         for poison in self._schedule.poisoned[self._given_up :]:
             tile = self._tiles[poison.item.id][0]
             names = [scenario.name for scenario in tile.scenarios]
-            self._job.store.append_line(
-                "failures.jsonl", {**_address(tile), "errors": poison.errors, "at": time.time()}
-            )
+            address = {"tile": tile.id, "seeds": list(tile.seeds), "start": tile.start, "stop": tile.stop}
+            line = {**address, "scenarios": names, "errors": poison.errors, "at": time.time()}
+            self._job.store.append_line("failures.jsonl", line)
             log.error(
                 "tile %s (%s) was given up after %d tries, and is missing from the results: %s",
                 tile.id,
@@ -332,6 +335,7 @@ class RayCrew(Crew):
         orphans = self._dismiss(member)
         log.warning("%s died (%s): %d tiles are dealt again", member.where, reason, len(orphans))
         if "owner has died" in str(error) or _is_stranded():
+            self._stranded = True
             raise StoreError(
                 "the Ray node that this process is connected to has died, and all workers with it; every finished tile "
                 "is kept: run again"
@@ -371,18 +375,8 @@ class RayCrew(Crew):
         return orphans
 
 
-def _address(tile: Tile) -> Mapping[str, Any]:
-    return {
-        "tile": tile.id,
-        "scenarios": [scenario.name for scenario in tile.scenarios],
-        "seeds": list(tile.seeds),
-        "start": tile.start,
-        "stop": tile.stop,
-    }
-
-
 def _is_stranded() -> bool:
-    """Whether the node that this process is connected to has died: it cannot engage anybody any more."""
+    """Whether the node that this process is connected to has died."""
     import ray
 
     try:
