@@ -162,7 +162,7 @@ def show(found: Comparison, console: Console) -> None:
     console.print(table)
     judged = sum(not math.isnan(one.low) for one in found.ratios)
     console.print(
-        f"{judged} intervals: without any difference about {(1 - LEVEL) * judged:.0f} of them would not hold 1."
+        f"{judged} intervals: without any difference about {(1 - LEVEL) * judged:.1f} of them would not hold 1."
     )
     for words in found.answers:
         console.print(f"[red]other answers[/]: {words}", highlight=False)
