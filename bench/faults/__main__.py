@@ -137,7 +137,8 @@ def _show(console: Console, found: dict) -> None:
     names = ["count", "missing", "duplicates", "silent", "otherwise_wrong", "again_percent", "beyond_percent"]
     names += ["shared_percent", "seconds"]
     for name in ("level", "kind", *names):
-        table.add_column(name.replace("_", " "), justify="left" if name in ("level", "kind") else "right")
+        words = name in ("level", "kind")
+        table.add_column(name.replace("_", " "), justify="left" if words else "right", no_wrap=words)
     for row in [*found["faults"], {"level": "", "kind": "all", **found["total"]}]:
         table.add_row(row["level"], row["kind"], *(f"{row[name]:g}" for name in names))
     console.print(table)

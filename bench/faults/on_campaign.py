@@ -43,7 +43,7 @@ class CampaignStories:
 
     Args:
       home: a folder for all of them.
-      kind: the only kind of fault; drawn, if None.
+      kind: the only kind of fault; by seed, if None.
     """
 
     def __init__(self, home: pathlib.Path, kind: str | None = None):
@@ -102,7 +102,7 @@ class _Story:
         self.account = Account(self.folder, self.ledger, stories.parts[0], stories.rows)
 
     def tell(self) -> list[Outcome]:
-        kind = self.about.kind or str(self.rng.choice(KINDS))
+        kind = self.about.kind or KINDS[self.seed % len(KINDS)]  # each in its turn: some are costly, none is left out
         manifest = self.about.manifests[0]
         rows = sum(self.about.rows[tile["id"]] for tile in manifest["tiles"])
         outcome = Outcome(self.seed, 0, "campaign", kind, "", len(manifest["tiles"]), rows)
