@@ -7,8 +7,10 @@
     history/             earlier campaign.json files of this folder
     environments/        what the parts were computed with
     tuning/              the micro-batch that was measured
+    claims/              in which environment processes that start at once have agreed to compute
     pictures/            some adversarial examples of each attack, for the report
     runs.jsonl           one line for every run that computed something
+    failures.jsonl       one line for every tile that was given up
 
 On an object store (`_object_store.py`) the folder has the same names, and a part's commit marker replaces the rename.
 

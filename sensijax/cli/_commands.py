@@ -183,7 +183,8 @@ def _summary(results: "Results", progress: "Progress | None") -> None:
     if len(interactions := results.interactions()):
         out.print(interaction_table(interactions.head(8), len(interactions)))
     if progress is not None and progress.computed:
-        last = results.statistics()[-1]
+        runs = results.statistics()  # other processes' too
+        last = next((run for run in reversed(runs) if run["rows_computed"] == progress.computed), runs[-1])
         say(
             f"{last['rows_computed']:,} inputs judged in {duration(last['total_seconds'])} "
             f"({last['rows_per_second']:,.0f}/s; {last['programs_compiled']} programs compiled in "
