@@ -60,11 +60,15 @@ def campaign(*worse) -> sj.Campaign:
 
 def main(folder, log, address="local", workers=2):
     """Runs it; every line of the log is a phase, the tiles that are there, and the rows computed so far."""
+
+    def note(progress):
+        lines.write(f"{progress.phase} {progress.tiles} {progress.computed}\n")
+
     with open(log, "a", buffering=1) as lines:
         sj.run(
             campaign(),
             folder,
             micro_batch=EXAMPLES,
             on=sj.on.ray(address, workers=int(workers)),
-            progress=lambda p: lines.write(f"{p.phase} {p.tiles} {p.computed}\n"),
+            progress=note,
         )

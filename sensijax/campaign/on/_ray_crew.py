@@ -27,7 +27,7 @@ class Member:
     """An actor, as the driver knows it.
 
     Attributes:
-      name: what logs call it.
+      name: its number.
       actor: Ray's handle.
       passport: what it said of itself, once it did.
       ready: whether it computes.
@@ -44,7 +44,7 @@ class Member:
 
     @property
     def where(self) -> str:
-        return self.name if self.passport is None else f"{self.name} on {self.passport.node}"
+        return f"worker {self.name}" + (f" on {self.passport.node}" if self.passport else "")
 
 
 class RayCrew(Crew):
@@ -135,7 +135,7 @@ class RayCrew(Crew):
     # --- getting them together ---------------------------------------------------------------------------------------
 
     def _engage(self) -> None:
-        member = Member(f"worker {self._count}", self._engaged())
+        member = Member(str(self._count), self._engaged())
         self._count += 1
         self._members[member.name] = member
         token = uuid.uuid4().hex
