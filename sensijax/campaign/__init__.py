@@ -22,6 +22,7 @@ from sensijax.campaign._kinds import attack_kinds as attack_kinds
 from sensijax.campaign._kinds import drift_kinds as drift_kinds
 from sensijax.campaign._kinds import kinds as kinds
 from sensijax.campaign._kinds import label_kinds as label_kinds
+from sensijax.campaign._location import open_folder as open_folder
 from sensijax.campaign._location import open_store as open_store
 from sensijax.campaign._pictures import read_picture as read_picture
 from sensijax.campaign._plan import Plan as Plan

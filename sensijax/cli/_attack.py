@@ -21,15 +21,16 @@ if TYPE_CHECKING:  # importing these for good would import JAX
 
 def attack(arguments: argparse.Namespace, out: Console, err: Console) -> int:
     """Carries out an evaluation and says what it found."""
-    from sensijax.campaign import Evaluation, evaluate
+    from sensijax.campaign import Evaluation, evaluate, open_folder
     from sensijax.core import enable_compile_cache
 
     enable_compile_cache()
     sweep = _sweep(arguments)
     model, data = _subject(arguments.spec, arguments.model, arguments.data, arguments.limit)
     evaluation = Evaluation(model, data, sweep, seed=arguments.seed, name=f"{arguments.attack} on {model.name}")
-    folder = pathlib.Path(arguments.out)
-    folder.mkdir(parents=True, exist_ok=True)
+    store = open_folder(arguments.out)
+    store.check_writable()
+    folder = store.folder
     source = {
         "spec": None if arguments.spec is None else str(pathlib.Path(arguments.spec).resolve()),
         "model": arguments.model,

@@ -144,6 +144,8 @@ def _say_what_came_out(results: "Results", progress: "Progress | None", report: 
         with err.status("writing the report") if err.is_terminal else contextlib.nullcontext():
             path = results.report()
         say(f"report: {path}")
+        if results.store.is_remote:
+            say(f"        {results.store.location}/report.html")
     say(
         f"ask:    sensijax query {shlex.quote(results.store.location)} "
         '"select scenario, avg(correct::int) as accuracy from responses group by all order by 2"'
