@@ -18,7 +18,7 @@ from sensijax.cli._planning import plan
 from sensijax.cli._progress import shown_progress
 from sensijax.cli._sensitivity import sensitivity
 from sensijax.cli._tables import damage_table, facts_table, interaction_table
-from sensijax.core.errors import ArgumentError, CampaignError, StoreError
+from sensijax.core.errors import ArgumentError, CampaignError, MissingExtraError, StoreError
 
 if TYPE_CHECKING:  # importing these for good would import JAX
     from sensijax.campaign import Progress, Results, Spec
@@ -39,7 +39,7 @@ def carry_out(arguments: argparse.Namespace) -> int:
             say(str(fault), "red", console=err)
         err.print(f"{len(error.faults)} fault{'s' if len(error.faults) > 1 else ''}; nothing was run", highlight=False)
         return BAD_INPUT
-    except ArgumentError as error:
+    except (ArgumentError, MissingExtraError) as error:
         say(str(error), "red", console=err)
         return BAD_INPUT
     except (StoreError, OSError) as error:

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 
 import pytest
 
@@ -293,6 +294,13 @@ def test_every_command_has_help(capsys):
 
 def test_the_exit_codes_are_what_the_documentation_says():
     assert (cli.OK, cli.FOUND, cli.BAD_INPUT, cli.INCOMPLETE, cli.IO_ERROR) == (0, 1, 2, 3, 74)
+
+
+@pytest.mark.parametrize(("package", "options"), [("ray", ["--on", "ray"]), ("s3fs", ["--out", "s3://bucket/run"])])
+def test_a_missing_extra_is_named(command, finished, monkeypatch, package, options):
+    monkeypatch.setitem(sys.modules, package, None)
+    code, _, err = command("run", finished[0], *options)
+    assert code == cli.BAD_INPUT and f"pip install 'sensijax[{package.removesuffix('fs')}]'" in err
 
 
 def test_an_interrupt_is_no_failure(command, finished, monkeypatch):
