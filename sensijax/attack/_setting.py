@@ -1,6 +1,7 @@
 """Under what a result was found: the model, the attack, its budget and its key."""
 
 import dataclasses
+import functools
 import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +49,16 @@ class Setting:
             key=tuple(np.asarray(jax.random.key_data(key)).ravel().tolist()),
             model=model.name,
             model_digest=model.digest,
-            versions={name: importlib.metadata.version(name) for name in ("sensijax", "jax", "jaxlib", "numpy")}
-            | {"backend": jax.default_backend()},
+            versions={**_versions(), "backend": jax.default_backend()},
         )
 
     def __str__(self) -> str:
         return f"{self.attack} on {self.model}"
+
+
+@functools.cache  # reading metadata takes longer than a step of an attack
+def _versions() -> dict[str, str]:
+    return {name: importlib.metadata.version(name) for name in ("sensijax", "jax", "jaxlib", "numpy")}
 
 
 def describe(value: Any) -> str:
