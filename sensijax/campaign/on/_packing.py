@@ -67,7 +67,7 @@ def pack(value: Any) -> Parcel:
 
     class Pickler(cloudpickle.Pickler):
         def reducer_override(self, obj: Any) -> Any:
-            if isinstance(obj, type) and issubclass(obj, _STRUCTS) and not _is_importable(obj):
+            if isinstance(obj, type) and _registers(obj) and not _is_importable(obj):
                 return _reduced(obj)
             return super().reducer_override(obj)
 
@@ -149,6 +149,12 @@ _MADE = frozenset(
     "__dict__ __weakref__ __init__ __repr__ __setattr__ __delattr__ __dataclass_fields__ __dataclass_params__ "
     "__match_args__ __replace__ __abstractmethods__ _abc_impl".split()
 )
+
+
+def _registers(cls: type) -> bool:
+    """Whether a class tells JAX of its fields as it is made: a stage's, or a module of Equinox's."""
+    equinox = type(cls).__module__.startswith("equinox.") and dataclasses.is_dataclass(cls)
+    return equinox or issubclass(cls, _STRUCTS)
 
 
 def _is_importable(cls: type) -> bool:
