@@ -347,11 +347,12 @@ def two_nodes(monkeypatch):
 
     for name, value in WATCHFUL.items():
         monkeypatch.setenv(name, value)
+    others = {process.pid for process in psutil.Process().children(recursive=True)}  # of the tests' other cluster
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     yield nodes
-    processes = psutil.Process().children(recursive=True)
+    processes = [child for child in psutil.Process().children(recursive=True) if child.pid not in others]
     nodes.shutdown()
     assert gone(processes, 20)
 
