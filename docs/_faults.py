@@ -26,7 +26,7 @@ class Faults(Directive):
             "otherwise wrong",
             "computed again, %",
             "beyond the tile in hand, %",
-            "by runs side by side, %",
+            "by two or three runs, %",
         ]
         out: list[nodes.Node] = [
             nodes.paragraph(
