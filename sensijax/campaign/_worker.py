@@ -140,6 +140,7 @@ class Worker:
           ArgumentError: if the model returns probabilities, or a stage refuses what it is shown.
         """
         pending: Iterator[Tile | None] = iter(tiles)
+        self._taken = []  # what an earlier call left behind is no concern of this one
         while True:
             try:
                 self.note("compiling")

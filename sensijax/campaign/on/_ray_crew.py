@@ -79,7 +79,8 @@ class RayCrew(Crew):
         self._tiles: dict[str, tuple[Tile, Item]] = {}
         self._issued: dict[tuple[str, str], float] = {}
         self._tallies: list[Tally] = []
-        self._deaths_in_a_row, self._last_death, self._given_up = 0, "", 0
+        self._deaths_in_a_row, self._last_death = 0, ""
+        self._given_up: set[str] = set()  # recorded; a late copy may still come through
         self._finished: Callable[[Finished], None] = lambda found: None
         self._stranded = False
         self.environment: dict[str, Any] = {}
@@ -311,7 +312,8 @@ class RayCrew(Crew):
 
     def _record_given_up(self) -> None:
         assert self._schedule is not None
-        for poison in self._schedule.poisoned[self._given_up :]:
+        for poison in [poison for poison in self._schedule.poisoned if poison.item.id not in self._given_up]:
+            self._given_up.add(poison.item.id)
             tile = self._tiles[poison.item.id][0]
             names = [scenario.name for scenario in tile.scenarios]
             address = {"tile": tile.id, "seeds": list(tile.seeds), "start": tile.start, "stop": tile.stop}
@@ -324,7 +326,6 @@ class RayCrew(Crew):
                 len(poison.errors),
                 poison.errors[-1],
             )
-        self._given_up = len(self._schedule.poisoned)
 
     # --- deaths ------------------------------------------------------------------------------------------------------
 
