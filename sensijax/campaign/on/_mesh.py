@@ -1,7 +1,10 @@
 """On the devices of this process: a micro-batch's rows are sharded over them."""
 
+import collections
 import dataclasses
-from collections.abc import Callable, Sequence
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -11,6 +14,7 @@ from sensijax.campaign._mesh import devices_layout
 from sensijax.campaign._plan import Tile
 from sensijax.campaign._worker import Finished, Tally, Worker
 from sensijax.campaign.on._placement import Crew, Job, Placement
+from sensijax.campaign.on._turns import Looks
 from sensijax.core import Layout
 
 
@@ -65,8 +69,27 @@ class _Alone(Crew):
     def compute(self, tiles: Sequence[Tile], finished: Callable[[Finished], None]) -> Tally:
         structures = dict.fromkeys(structure for tile in tiles for structure in tile.structures)
         self._worker = self._hired()
-        self._worker.compute(tiles, finished, tuple(structures))
+        self._worker.compute(self._left(tiles, finished), finished, tuple(structures))
         return self._worker.tally
+
+    def _left(self, tiles: Sequence[Tile], finished: Callable[[Finished], None]) -> Iterator[Tile]:
+        """The tiles in order. Where another run is met in the folder: without its tiles, and from somewhere else on."""
+        left, looks = collections.deque(tiles), Looks()
+        looks.looked(time.monotonic(), time.monotonic(), True)  # what is missing was found out just now
+        while left:
+            if looks.wait(time.monotonic(), True) == 0.0:
+                started = time.monotonic()
+                there = self._job.store.tiles()
+                met = [tile for tile in left if tile.id in there]
+                looks.looked(started, time.monotonic(), bool(met))
+                for tile in met:
+                    finished(Finished(tile.id, tile.rows, 0.0, tile.scenarios[-1].name, computed=False))
+                left = collections.deque(tile for tile in left if tile.id not in there) if met else left
+                if met and left:
+                    left.rotate(random.SystemRandom().randrange(len(left)))  # two that meet do not go on side by side
+                    continue
+            if left:
+                yield left.popleft()
 
     def pictures(self) -> None:
         (self._worker or self._hired()).pictures()
