@@ -51,7 +51,7 @@ def build(folder: pathlib.Path, rows: float) -> int:
     from sensijax.campaign._environment import environment
     from sensijax.campaign._manifest import manifest_of
     from sensijax.campaign._plan import make_plan
-    from sensijax.campaign._store import Store
+    from sensijax.campaign.store._store import Store
 
     about = campaign(round(rows / (945 * SEEDS + 1)))
     plan, here = make_plan(about), environment()
@@ -77,7 +77,7 @@ def build(folder: pathlib.Path, rows: float) -> int:
 
 def _columns(about: Any, tile: Any, environment: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A tile's columns and constants, as a worker would commit them, with responses that are drawn."""
-    from sensijax.campaign._store import Coded
+    from sensijax.campaign.store._store import Coded
     from sensijax.measure import STATUSES
 
     rng = np.random.default_rng(int(tile.id, 16))
@@ -124,8 +124,8 @@ def _columns(about: Any, tile: Any, environment: str) -> tuple[dict[str, Any], d
 
 def _steps() -> dict[str, Callable[[Any, pathlib.Path], Any]]:
     """What is asked of an opened store; the first two of its folder alone."""
-    from sensijax.campaign._store import Store
-    from sensijax.campaign._verify import verify
+    from sensijax.campaign.results._verify import verify
+    from sensijax.campaign.store._store import Store
 
     query = "select stages, avg(correct::int) as accuracy, quantile_cont(loss, 0.9) from responses group by all"
     return {

@@ -26,11 +26,11 @@ import sensijax as sj
 from sensijax.campaign._environment import environment
 from sensijax.campaign._plan import Plan, make_plan
 from sensijax.campaign._programs import Programs
-from sensijax.campaign._store import Store
 from sensijax.campaign._worker import Finished, Tally
 from sensijax.campaign.on._placement import Job
 from sensijax.campaign.on._ray_actor import Passport, Report, plan_digest, versions
 from sensijax.campaign.on._ray_crew import RayCrew
+from sensijax.campaign.store._store import Store
 from sensijax.perturb import image
 
 TILES, EMPTY_TILES, REPEATS, MICRO_BATCH = 200, 10_000, 3, 1024

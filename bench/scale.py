@@ -23,8 +23,8 @@ import tracemalloc
 from collections.abc import Sequence
 from typing import Any
 
-from sensijax.campaign._schedule import Item, Schedule
-from sensijax.campaign._simulation import Faults, simulate
+from sensijax.campaign.schedule._schedule import Item, Schedule
+from sensijax.campaign.schedule._simulation import Faults, simulate
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results" / "scale.json"
@@ -235,9 +235,9 @@ def _child(ask: dict[str, Any]) -> dict[str, Any]:
 
     import sensijax as sj
     from sensijax.campaign import make_plan
-    from sensijax.campaign._costs import Costs, measure_costs
-    from sensijax.campaign._forecast import forecast
     from sensijax.campaign._mesh import devices_layout
+    from sensijax.campaign.schedule._costs import Costs, measure_costs
+    from sensijax.campaign.schedule._forecast import forecast
 
     given = campaign(ask["name"])
     several = jax.local_device_count() > 1

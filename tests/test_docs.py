@@ -48,7 +48,7 @@ def test_every_room_has_a_line_in_the_readme(rooms):
 
 
 def test_store_layout_is_that_of_the_store():
-    import sensijax.campaign._store as store
+    import sensijax.campaign.store._store as store
 
     blocks = [text for _, text in FENCE.findall((ROOT / "docs/architecture.md").read_text())]
     (block,) = [text for text in blocks if "campaign.json" in text]

@@ -12,7 +12,7 @@ import sensijax.core
 MODULES = [
     info.name
     for room in (sensijax.core, sensijax.campaign)
-    for info in pkgutil.iter_modules(room.__path__, f"{room.__name__}.")
+    for info in pkgutil.walk_packages(room.__path__, f"{room.__name__}.")
 ]
 
 

@@ -18,7 +18,7 @@ from bench.faults.ledger import SAID, Ledger, Tally, Victim, forked
 from bench.faults.story import DAMAGES, Account, Outcome, damage, parts_of, some_file
 from bench.faults.subject import run, write_module
 from sensijax.campaign import verify
-from sensijax.campaign._store import Store
+from sensijax.campaign.store._store import Store
 from sensijax.core import StoreError
 
 KINDS = (

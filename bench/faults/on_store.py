@@ -14,7 +14,7 @@ import numpy as np
 from bench.faults.failpoints import ERRORS, Disk, Failpoint
 from bench.faults.ledger import SAID, Ledger, Tally, forked
 from bench.faults.story import DAMAGES, Account, Outcome, damage, parts_of, some_file
-from sensijax.campaign._store import Coded, Store
+from sensijax.campaign.store._store import Coded, Store
 from sensijax.core import StoreError
 
 TILES, ROWS = 12, 64

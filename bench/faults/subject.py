@@ -12,7 +12,7 @@ import numpy as np
 import sensijax as sj
 from bench.faults.ledger import Ledger
 from sensijax.campaign import _plan
-from sensijax.campaign._store import Store
+from sensijax.campaign.store._store import Store
 
 EXAMPLES, SIDE, CLASSES, SEEDS = 24, 6, 3, 2
 TILE_ROWS = 48  # small tiles, so that there are many: a scenario's two seeds each

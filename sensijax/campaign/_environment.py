@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from sensijax.campaign._mesh import split_of
-from sensijax.campaign._store import Store
+from sensijax.campaign.store._store import Store
 from sensijax.core import StoreError, digest
 
 

@@ -36,10 +36,10 @@ from sensijax.attack import (
 )
 from sensijax.campaign._environment import environment, refuse_mixing
 from sensijax.campaign._evaluation import Evaluation, Unit, block_of
-from sensijax.campaign._location import open_folder, open_store
 from sensijax.campaign._run import Progress
 from sensijax.campaign._spec import as_fraction
-from sensijax.campaign._store import Store
+from sensijax.campaign.store._location import open_folder, open_store
+from sensijax.campaign.store._store import Store
 from sensijax.core import StoreError, digest
 
 log = logging.getLogger(__name__)

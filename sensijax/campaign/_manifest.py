@@ -12,7 +12,7 @@ from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._pictures import picture_of
 from sensijax.campaign._plan import Plan
 from sensijax.campaign._standing import relabels
-from sensijax.campaign._store import LAYOUT
+from sensijax.campaign.store._store import LAYOUT
 from sensijax.core import ArgumentError, digest, stage_key_data
 from sensijax.core.keys import GENERATOR
 from sensijax.drift import Drift

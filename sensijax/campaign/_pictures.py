@@ -10,7 +10,7 @@ from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Engine
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._scenario import Scenario
-from sensijax.campaign._store import Store
+from sensijax.campaign.store._store import Store
 from sensijax.core import digest
 
 LOOKED_AT, MOST = 24, 6  # examples that are attacked again for it, and those that are kept

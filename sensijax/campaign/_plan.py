@@ -7,8 +7,8 @@ from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._paths import Path, moving, path_of
 from sensijax.campaign._programs import Programs, structure_of
 from sensijax.campaign._scenario import Scenario
-from sensijax.campaign._store import LAYOUT
 from sensijax.campaign._structure import Structure
+from sensijax.campaign.store._store import LAYOUT
 from sensijax.core import digest
 
 TILE_ROWS = (

@@ -11,16 +11,16 @@ import numpy as np
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._environment import refuse_mixing
-from sensijax.campaign._location import open_store
 from sensijax.campaign._manifest import manifest_of
 from sensijax.campaign._pictures import missing_pictures
 from sensijax.campaign._plan import BYTES_PER_ROW, Plan, make_plan
 from sensijax.campaign._programs import Programs
-from sensijax.campaign._results import Results
-from sensijax.campaign._store import Store
 from sensijax.campaign._worker import Finished, Tally
 from sensijax.campaign.on import Placement, mesh
 from sensijax.campaign.on._placement import Crew, Job
+from sensijax.campaign.results._results import Results
+from sensijax.campaign.store._location import open_store
+from sensijax.campaign.store._store import Store
 from sensijax.core import ArgumentError
 
 log = logging.getLogger(__name__)

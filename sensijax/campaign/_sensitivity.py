@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.campaign._campaign import Campaign
-from sensijax.campaign._location import open_store
 from sensijax.campaign._response import campaign_response
-from sensijax.campaign._store import Store
+from sensijax.campaign.store._location import open_store
+from sensijax.campaign.store._store import Store
 from sensijax.core import ArgumentError, StoreError, digest, program_digest
 from sensijax.core.errors import did_you_mean
 from sensijax.sensitivity import SobolResult, sobol

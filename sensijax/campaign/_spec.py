@@ -14,9 +14,9 @@ from sensijax import attack, drift, label, perturb
 from sensijax.campaign._campaign import ABSENT, Campaign, campaign_faults
 from sensijax.campaign._importing import ImportFault, failure, import_target
 from sensijax.campaign._kinds import attack_kinds, drift_kinds, kinds, label_kinds
-from sensijax.campaign._location import is_url
 from sensijax.campaign._scenario import Sweep, options_of, statics, sweep
 from sensijax.campaign._spec_tables import DESIGNS, SpecTable, table_faults
+from sensijax.campaign.store._location import is_url
 from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model
 from sensijax.core.errors import did_you_mean
 

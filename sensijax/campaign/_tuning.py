@@ -20,8 +20,8 @@ from sensijax.campaign._paths import Paths
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._programs import Programs, structure_of
 from sensijax.campaign._scenario import Scenario
-from sensijax.campaign._store import Store
 from sensijax.campaign._structure import Structure
+from sensijax.campaign.store._store import Store
 from sensijax.core import Layout, StoreError, cache_folder, digest
 
 log = logging.getLogger(__name__)

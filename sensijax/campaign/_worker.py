@@ -15,9 +15,9 @@ from sensijax.campaign._engine import Answers, Engine, gathered, is_out_of_memor
 from sensijax.campaign._pictures import keep_pictures
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._programs import Programs
-from sensijax.campaign._store import Coded, Store
 from sensijax.campaign._structure import Structure
 from sensijax.campaign._tuning import Tuning
+from sensijax.campaign.store._store import Coded, Store
 from sensijax.core import Layout
 from sensijax.measure import STATUSES
 

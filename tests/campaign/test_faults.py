@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc 
 BROKEN = """
 import pathlib, sys
 from bench.faults.on_store import StoreStories
-from sensijax.campaign import _store
+from sensijax.campaign.store import _store
 
 home = pathlib.Path(sys.argv[1])
 

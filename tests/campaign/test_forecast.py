@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from sensijax.campaign import make_plan
-from sensijax.campaign._costs import Costs, Group, find_costs, group_name, measure_costs, padded_rows
-from sensijax.campaign._forecast import cost_of, forecast
+from sensijax.campaign.schedule._costs import Costs, Group, find_costs, group_name, measure_costs, padded_rows
+from sensijax.campaign.schedule._forecast import cost_of, forecast
 from sensijax.core import ArgumentError
 
 WIDTH = 64

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 import sensijax as sj
-from sensijax.campaign import _bounded, _reading
-from sensijax.campaign._reading import Arrays
+from sensijax.campaign.results import _bounded, _reading
+from sensijax.campaign.results._reading import Arrays
 
 
 @pytest.mark.parametrize(("dtype", "ids"), [(np.int8, [3, 4, 5, 6]), (np.float32, [2, 7, 8, 40]), (float, [9])])

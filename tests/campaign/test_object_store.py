@@ -20,10 +20,11 @@ import pandas as pd
 import pytest
 
 import sensijax as sj
-from sensijax.campaign import _remote, verify
-from sensijax.campaign._location import open_store
-from sensijax.campaign._object_store import ObjectStore
-from sensijax.campaign._store import Store
+from sensijax.campaign import verify
+from sensijax.campaign.store import _remote
+from sensijax.campaign.store._location import open_store
+from sensijax.campaign.store._object_store import ObjectStore
+from sensijax.campaign.store._store import Store
 from sensijax.core import file_digest
 from sensijax.core.errors import MissingExtraError
 

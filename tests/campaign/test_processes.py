@@ -16,12 +16,12 @@ import pytest
 import sensijax as sj
 from sensijax.campaign import make_plan, on
 from sensijax.campaign._environment import agree_on_environment, environment
-from sensijax.campaign._location import open_store
 from sensijax.campaign.on import _processes
 from sensijax.campaign.on._devices import gpus_in_sight, portion
 from sensijax.campaign.on._launch import local_processes
 from sensijax.campaign.on._ranks import rank_of
 from sensijax.campaign.on._turns import HELD, Looks, Turns, dealt
+from sensijax.campaign.store._location import open_store
 from sensijax.core import ArgumentError, StoreError
 
 # --- which process this is -------------------------------------------------------------------------------------------

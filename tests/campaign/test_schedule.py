@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from sensijax.campaign._schedule import Item, Schedule
-from sensijax.campaign._simulation import Faults, simulate
+from sensijax.campaign.schedule._schedule import Item, Schedule
+from sensijax.campaign.schedule._simulation import Faults, simulate
 from sensijax.core import ArgumentError
 
 

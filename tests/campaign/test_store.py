@@ -14,8 +14,8 @@ import pytest
 
 import sensijax as sj
 from sensijax.campaign import verify
-from sensijax.campaign._columns import ColumnWriter
-from sensijax.campaign._store import Store
+from sensijax.campaign.store._columns import ColumnWriter
+from sensijax.campaign.store._store import Store
 from sensijax.core import file_digest
 
 TILE = "0123456789abcdef" * 2

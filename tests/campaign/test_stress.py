@@ -9,7 +9,7 @@ import pytest
 import sensijax as sj
 from sensijax import attack, drift, label
 from sensijax.campaign._paths import Paths
-from sensijax.campaign._responses import linearised
+from sensijax.campaign.results._responses import linearised
 from sensijax.core import stage_key_data
 from sensijax.core.keys import GENERATOR
 

@@ -15,8 +15,8 @@ from sensijax import attack, drift, label
 from sensijax.campaign import _attacking, _engine
 from sensijax.campaign._engine import Engine, gathered
 from sensijax.campaign._programs import Programs
-from sensijax.campaign._store import Store
 from sensijax.campaign._tuning import CANDIDATES, LEAST_SECONDS, ROUND_SECONDS, RUN_SHARE, Tuning
+from sensijax.campaign.store._store import Store
 from sensijax.core import Layout
 from sensijax.perturb import image
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._programs import Programs
-from sensijax.campaign._store import Store
 from sensijax.campaign._worker import Finished, Tally
+from sensijax.campaign.store._store import Store
 
 
 @dataclasses.dataclass(frozen=True)

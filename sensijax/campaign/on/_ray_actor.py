@@ -21,12 +21,12 @@ import jax
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._environment import environment
-from sensijax.campaign._location import open_store
 from sensijax.campaign._mesh import devices_layout
 from sensijax.campaign._plan import Plan, Tile, make_plan
 from sensijax.campaign._programs import Programs
 from sensijax.campaign._worker import Finished, Tally, Worker
 from sensijax.campaign.on._packing import Parcel, unpack
+from sensijax.campaign.store._location import open_store
 from sensijax.core import ArgumentError, StoreError, digest
 from sensijax.core.errors import MissingExtraError
 

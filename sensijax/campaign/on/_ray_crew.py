@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sensijax.campaign._plan import Tile
-from sensijax.campaign._queues import Item
-from sensijax.campaign._schedule import Schedule
 from sensijax.campaign._worker import Finished, Tally
 from sensijax.campaign.on._placement import Crew, Job
 from sensijax.campaign.on._ray_actor import Failed, Passport, Refused, Report, Said, plan_digest, versions
+from sensijax.campaign.schedule._queues import Item
+from sensijax.campaign.schedule._schedule import Schedule
 from sensijax.core import ArgumentError, StoreError
 
 log = logging.getLogger(__name__)

@@ -35,10 +35,10 @@ from typing import Any
 import duckdb
 import numpy as np
 
-from sensijax.campaign._columns import Coded as Coded
-from sensijax.campaign._columns import ColumnWriter, quoted
-from sensijax.campaign._sealed import sealed, unsealed
-from sensijax.campaign._writing import (
+from sensijax.campaign.store._columns import Coded as Coded
+from sensijax.campaign.store._columns import ColumnWriter, quoted
+from sensijax.campaign.store._sealed import sealed, unsealed
+from sensijax.campaign.store._writing import (
     TEMPORARY,
     flush,
     guarded,

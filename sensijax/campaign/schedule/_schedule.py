@@ -9,8 +9,8 @@ that were in flight beside it. Every event costs O(log n) at most, whatever the 
 from collections.abc import Hashable, Iterable
 from typing import NamedTuple
 
-from sensijax.campaign._lateness import Flight, Lateness
-from sensijax.campaign._queues import Item, Queue, Queues
+from sensijax.campaign.schedule._lateness import Flight, Lateness
+from sensijax.campaign.schedule._queues import Item, Queue, Queues
 from sensijax.core import ArgumentError
 
 Worker = Hashable

@@ -6,7 +6,7 @@ import re
 import urllib.parse
 import urllib.request
 
-from sensijax.campaign._store import Store
+from sensijax.campaign.store._store import Store
 from sensijax.core.errors import ArgumentError
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.+)")
@@ -51,7 +51,7 @@ def open_store(location: str | os.PathLike) -> Store:
         return Store(pathlib.Path(text))
     if match[1].lower() == "file":
         return Store(urllib.request.url2pathname(urllib.parse.urlsplit(text).path))
-    from sensijax.campaign._object_store import ObjectStore
+    from sensijax.campaign.store._object_store import ObjectStore
 
     return ObjectStore(text)
 

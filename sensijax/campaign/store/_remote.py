@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar
 
-from sensijax.campaign._remote_errors import explained, is_lasting, is_missing, is_there, no_bucket, not_offered
+from sensijax.campaign.store._remote_errors import explained, is_lasting, is_missing, is_there, no_bucket, not_offered
 from sensijax.core.errors import ArgumentError, MissingExtraError, StoreError
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Hashable, Iterable
 
-from sensijax.campaign._queues import Item
+from sensijax.campaign.schedule._queues import Item
 
 WINDOW = 255  # durations remembered
 

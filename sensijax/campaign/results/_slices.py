@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from sensijax import label, measure
-from sensijax.campaign._responses import linearised
+from sensijax.campaign.results._responses import linearised
 from sensijax.core.errors import ArgumentError
 
 if TYPE_CHECKING:
-    from sensijax.campaign._results import Results
+    from sensijax.campaign.results._results import Results
 
 
 def groups_of(results: "Results", scenario: str) -> pd.DataFrame:

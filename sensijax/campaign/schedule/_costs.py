@@ -15,12 +15,12 @@ import numpy as np
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._environment import environment
-from sensijax.campaign._location import open_store
 from sensijax.campaign._paths import Paths
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._programs import Programs
 from sensijax.campaign._structure import Structure
 from sensijax.campaign._worker import Finished, Worker
+from sensijax.campaign.store._location import open_store
 from sensijax.core import ArgumentError, Layout, cache_folder, digest
 
 log = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from sensijax import measure
-from sensijax.campaign._results import Results
+from sensijax.campaign.results._results import Results
 from sensijax.core.errors import ArgumentError
 
 

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Collection, Hashable, Sequence
 from typing import Any
 
-from sensijax.campaign._schedule import Item, Schedule
+from sensijax.campaign.schedule._schedule import Item, Schedule
 
 
 @dataclasses.dataclass(frozen=True)

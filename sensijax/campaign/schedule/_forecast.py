@@ -8,11 +8,11 @@ from collections.abc import Hashable
 import numpy as np
 
 from sensijax.campaign._campaign import Campaign
-from sensijax.campaign._costs import Costs, Group, group_name, padded_rows
 from sensijax.campaign._plan import Plan
-from sensijax.campaign._queues import Item
-from sensijax.campaign._simulation import simulate
 from sensijax.campaign._structure import Structure
+from sensijax.campaign.schedule._costs import Costs, Group, group_name, padded_rows
+from sensijax.campaign.schedule._queues import Item
+from sensijax.campaign.schedule._simulation import simulate
 from sensijax.core import ArgumentError
 
 SIMULATIONS = 20

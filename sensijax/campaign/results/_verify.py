@@ -8,8 +8,8 @@ from typing import Any
 
 import duckdb
 
-from sensijax.campaign._location import open_store
-from sensijax.campaign._reading import Part, groups, rows_of
+from sensijax.campaign.results._reading import Part, groups, rows_of
+from sensijax.campaign.store._location import open_store
 from sensijax.core.errors import StoreError
 
 _ADDRESSES = """

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from sensijax import measure
-from sensijax.campaign._columns import quoted
-from sensijax.campaign._location import open_store
-from sensijax.campaign._reading import MISSING, Arrays, Part, batches, rows_of
-from sensijax.campaign._store import LAYOUT, Store
+from sensijax.campaign.results._reading import MISSING, Arrays, Part, batches, rows_of
+from sensijax.campaign.store._columns import quoted
+from sensijax.campaign.store._location import open_store
+from sensijax.campaign.store._store import LAYOUT, Store
 from sensijax.core.errors import ArgumentError, StoreError, did_you_mean
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from sensijax import measure
-from sensijax.campaign._bounded import in_blocks, joined
-from sensijax.campaign._effects import contrasts_of, effects_of, pairs_of, profile_of
-from sensijax.campaign._responses import Responses
-from sensijax.campaign._slices import annotation_of, groups_of
+from sensijax.campaign.results._bounded import in_blocks, joined
+from sensijax.campaign.results._effects import contrasts_of, effects_of, pairs_of, profile_of
+from sensijax.campaign.results._responses import Responses
+from sensijax.campaign.results._slices import annotation_of, groups_of
 from sensijax.core.errors import ArgumentError
 
 

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from sensijax import measure
-from sensijax.campaign._bounded import in_blocks, joined
+from sensijax.campaign.results._bounded import in_blocks, joined
 from sensijax.core.errors import ArgumentError, did_you_mean
 
 if TYPE_CHECKING:
-    from sensijax.campaign._results import Results
+    from sensijax.campaign.results._results import Results
 
 Key = tuple[tuple[str, float], ...]
 EFFECT_COLUMNS = ["order", "stages", "scenario", "drop", "effect", "low", "high", "p_value", "p_holm"]
