@@ -2,8 +2,9 @@
 
 import importlib.metadata
 import os
+import pathlib
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import jax
@@ -46,13 +47,23 @@ def environment(params: Any = None) -> dict[str, Any]:
     return {"id": digest(facts), **facts}
 
 
-def refuse_mixing(store: Store, here: dict[str, Any]) -> None:
+def refuse_mixing(store: Store, here: dict[str, Any], parts: Sequence[pathlib.Path] | None = None) -> None:
     """Refuses to go on in a folder that something was computed in elsewhere.
 
+    Args:
+      store: the folder.
+      here: the environment of this process.
+      parts: what is going to be added to; rows say where they were computed. Unless given, all that has written here
+        counts, whether it finished something or not.
+
     Raises:
-      StoreError: if the folder remembers another environment than this one: with what differs.
+      StoreError: if something was computed in another environment than this one: with what differs.
     """
     others = [one for one in store.environments() if one != here["id"]]
+    if others and parts is not None:
+        rows = store.connect(parts, None) if parts else None
+        found = rows.execute("select distinct environment from responses").fetchall() if rows else []
+        others = [one for (one,) in found if one != here["id"]]
     if others:
         _refuse(store, store.read_json(f"environments/{others[0]}.json") or {}, here)
 

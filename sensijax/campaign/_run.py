@@ -126,8 +126,10 @@ class _Run:
         _check(self.store, plan)
         job = Job(self.campaign, plan, programs, self.store, micro_batch, self.allow_mixed, self._note)
         with on.crew(job) as crew:
-            self._open_folder(crew.environment)
             done = self.store.scan(tile.id for tile in plan.tiles)
+            if not self.allow_mixed:
+                refuse_mixing(self.store, crew.environment, list(done.parts.values()))
+            self._open_folder(crew.environment)
             for name in done.damaged:
                 log.warning("%s was damaged: moved to quarantine, will be computed again", name)
             for tile in done.conflicts:
@@ -149,8 +151,6 @@ class _Run:
         plan = self.plan
         manifest = manifest_of(self.campaign, plan, environment)
         before = self.store.recover_json("campaign.json")
-        if not self.allow_mixed and self.store.tiles() & {tile.id for tile in plan.tiles}:
-            refuse_mixing(self.store, environment)
         self.store.clear_strays()
         if before is not None and before["id"] != manifest["id"]:
             self.store.write_json(f"history/{before['id']}.json", before)

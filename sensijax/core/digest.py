@@ -5,9 +5,11 @@ hashed, so that no two different values share an encoding.
 """
 
 import dataclasses
+import functools
 import hashlib
 import os
 import re
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -80,6 +82,9 @@ def function_digest(function: Callable[..., Any], *arguments: Any) -> str:
     Whoever mends one computes again in another folder. What cannot be lowered for the CPU, a kernel for GPUs alone,
     say, is lowered for the first of CUDA, ROCm and TPU that it can be.
 
+    The text of a program says nothing of Python functions that it calls back (`jax.pure_callback`): their bytecode,
+    constants and closures are digested beside it. What those call in turn is not.
+
     Args:
       function: pure.
       *arguments: arrays, or `jax.ShapeDtypeStruct`s.
@@ -95,14 +100,55 @@ def function_digest(function: Callable[..., Any], *arguments: Any) -> str:
       True
     """
     traced = jax.jit(function).trace(*arguments)
+    called = callbacks(traced.jaxpr)
     failure: Exception | None = None
     for platform in ("cpu", "cuda", "rocm", "tpu"):
         try:
-            return program_digest(traced.lower(lowering_platforms=(platform,)))
+            text = program_digest(traced.lower(lowering_platforms=(platform,)))
+            return digest(text, [_code(one) for one in called]) if called else text
         except Exception as error:  # NotImplementedError, ValueError, and whatever a kernel's own lowering raises
             failure = failure or error
     assert failure is not None
     raise failure
+
+
+def callbacks(jaxpr: Any) -> list[Callable[..., Any]]:
+    """The Python functions that a traced program calls for values, in order.
+
+    Args:
+      jaxpr: a `jax.extend.core.Jaxpr` or `ClosedJaxpr`.
+    """
+    found: list[Callable[..., Any]] = []
+    for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
+        if equation.primitive.name in ("pure_callback", "io_callback"):
+            callback = equation.params["callback"]
+            found.append(getattr(callback, "callback_func", callback))
+        for parameter in equation.params.values():
+            for inner in parameter if isinstance(parameter, (tuple, list)) else (parameter,):
+                if hasattr(getattr(inner, "jaxpr", inner), "eqns"):
+                    found += callbacks(inner)
+    return found
+
+
+def _code(value: Any) -> Any:
+    """What of a Python function can be digested: bytecode, constants, names, defaults, closure."""
+    if isinstance(value, types.CodeType):
+        return [value.co_code, value.co_names, [_code(constant) for constant in value.co_consts]]
+    if isinstance(value, functools.partial):
+        return [_code(value.func), _code(value.args), _code(tuple(sorted(value.keywords.items())))]
+    if isinstance(value, types.MethodType):
+        return [_code(value.__func__), _code(value.__self__)]
+    if isinstance(value, types.FunctionType):
+        closure = [cell.cell_contents for cell in value.__closure__ or ()]
+        return [_code(value.__code__), _code(value.__defaults__ or ()), _code(tuple(closure))]
+    if isinstance(value, (tuple, list)):
+        return [_code(one) for one in value]
+    try:
+        return digest(value)
+    except TypeError:  # an object: its class, and what it does when it is called
+        called = getattr(type(value), "__call__", None)
+        own = _code(called.__code__) if isinstance(called, types.FunctionType) else None
+        return [f"{type(value).__module__}.{type(value).__qualname__}", own]
 
 
 def _feed(h: Any, value: Any) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ import pytest
 import sensijax as sj
 from sensijax.campaign import _engine
 from sensijax.campaign.on import _mesh
+from sensijax.campaign.store import open_store
 from sensijax.perturb import image
 
 EXACT = ["scenario", "stages", "severity", "seed", "example", "label", "prediction", "correct", "flipped", "status"]
@@ -243,6 +245,41 @@ def test_another_environment_is_refused_until_allowed(run_folder, make_campaign,
         sj.run(make_campaign(), run_folder, micro_batch=64)
     results = sj.run(make_campaign(), run_folder, micro_batch=64, allow_mixed=True)
     assert results.frame().environment.nunique() == 2
+
+
+def test_an_environment_that_finished_nothing_refuses_nobody(run_folder, make_campaign):
+    """A run that is killed elsewhere before its first tile leaves its environment's file, and no more."""
+    real = _mesh.environment()
+    open_store(run_folder).write_json(f"environments/{'e' * 32}.json", {**real, "id": "e" * 32, "device": "another"})
+    next((run_folder / "parts").iterdir()).unlink()
+    assert sj.run(make_campaign(), run_folder, micro_batch=64).completeness.complete
+
+
+def test_a_run_skips_what_another_has_finished_meanwhile(run_folder, finished, make_campaign, tmp_path, monkeypatch):
+    """As a run that is stopped for a while, and finds when it goes on that somebody else was there."""
+    monkeypatch.setattr(_mesh.Looks, "wait", lambda self, now, working: 0.0)
+    real, folder = _mesh.OnMesh.crew, tmp_path / "other"
+
+    def crew(self, job):
+        crew = real(self, job)
+        compute = crew.compute
+
+        def meanwhile(tiles, finished):
+            few = sorted((run_folder / "parts").iterdir())[:4]
+            for part in few:
+                shutil.copy(part, folder / "parts")
+            return compute(tiles, finished)
+
+        crew.compute = meanwhile
+        (folder / "parts").mkdir(parents=True, exist_ok=True)
+        return crew
+
+    monkeypatch.setattr(_mesh.OnMesh, "crew", crew)
+    last = []
+    results = sj.run(make_campaign(), folder, micro_batch=64, progress=last.append)
+    assert results.statistics()[-1]["tiles_computed"] == results.completeness.tiles_total - 4
+    assert last[-1].tiles == results.completeness.tiles_total and last[-1].computed < last[-1].rows
+    pd.testing.assert_frame_equal(results.frame(), finished.frame())
 
 
 def test_inputs_and_outputs_that_are_not_finite(make_campaign, make_data, make_model, tmp_path):

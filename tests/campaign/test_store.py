@@ -16,6 +16,7 @@ import sensijax as sj
 from sensijax.campaign import verify
 from sensijax.campaign.store._columns import ColumnWriter
 from sensijax.campaign.store._store import Store
+from sensijax.campaign.store._writing import machine
 from sensijax.core import file_digest
 
 TILE = "0123456789abcdef" * 2
@@ -195,9 +196,9 @@ def test_a_folder_that_cannot_be_made(make_campaign, tmp_path):
 def test_strays_of_dead_writers_are_removed(run_folder, make_campaign):
     import platform
 
-    dead = run_folder / "parts" / f".tmp {platform.node()} 999999999 abc"
-    living = run_folder / "parts" / f".tmp {platform.node()} {os.getpid()} abc"
-    elsewhere = run_folder / "parts" / ".tmp another-machine 1 abc"
+    dead = run_folder / "parts" / f".tmp {machine()} 999999999 abc"
+    living = run_folder / "parts" / f".tmp {machine()} {os.getpid()} abc"
+    elsewhere = run_folder / "parts" / f".tmp {platform.node()}+1 999999999 abc"
     for stray in (dead, living, elsewhere):
         stray.write_bytes(b"half a part")
     assert Store(run_folder).clear_strays() == 1

@@ -260,3 +260,36 @@ def test_what_has_no_program_for_the_cpu_is_named_by_the_next_platform():
 def test_what_has_no_program_at_all_is_an_error():
     with pytest.raises(NotImplementedError):
         function_digest(lambda x: by_platform(x, metal=jnp.cos), jax.ShapeDtypeStruct((4,), jnp.float32))
+
+
+def _calling(host):
+    def function(x):
+        return jax.lax.map(lambda v: jax.pure_callback(host, jax.ShapeDtypeStruct((), jnp.float32), v), x)
+
+    return function_digest(function, jax.ShapeDtypeStruct((2,), jnp.float32))
+
+
+def test_a_function_on_the_host_is_part_of_a_program_s_name():
+    """Its text is `custom_call ... {index = 0}`, whatever it does."""
+
+    def scaled(by):
+        return lambda v: np.float32(v * by)
+
+    class Doubling:
+        def __call__(self, v):
+            return np.float32(v * 2)
+
+    def again(v):
+        return np.float32(v + 1)
+
+    names = {
+        "plus one": _calling(lambda v: np.float32(v + 1)),
+        "plus two": _calling(lambda v: np.float32(v + 2)),
+        "times two": _calling(scaled(2)),
+        "times three": _calling(scaled(3)),
+        "an object": _calling(Doubling()),
+        "an array in a default": _calling(lambda v, table=np.arange(3): np.float32(table[v.astype(int)])),
+        "another array": _calling(lambda v, table=np.arange(3) + 1: np.float32(table[v.astype(int)])),
+    }
+    assert len(set(names.values())) == len(names)
+    assert _calling(scaled(2)) == names["times two"] and _calling(again) == names["plus one"]

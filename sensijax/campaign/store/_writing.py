@@ -43,13 +43,20 @@ def temporary_file(path: pathlib.Path, data: bytes) -> Iterator[pathlib.Path]:
 
 def temporary_name() -> str:
     """A name that no other writer takes, and that says who writes."""
-    return f"{TEMPORARY}{platform.node()} {os.getpid()} {uuid.uuid4().hex}"
+    return f"{TEMPORARY}{machine()} {os.getpid()} {uuid.uuid4().hex}"
+
+
+def machine() -> str:
+    """Where a process id means this process: the host's name, and on Linux which container's counting it is."""
+    with contextlib.suppress(OSError):
+        return f"{platform.node()}+{os.stat('/proc/self/ns/pid').st_ino}"
+    return platform.node()
 
 
 def is_abandoned(temporary: pathlib.Path) -> bool:
     """Whether a temporary file was left by a process of this machine that no longer lives."""
     _, host, pid, _ = temporary.name.split(" ")
-    return host == platform.node() and not _alive(int(pid))
+    return host == machine() and not _alive(int(pid))
 
 
 def made(folder: pathlib.Path) -> None:
