@@ -202,7 +202,7 @@ class _Evaluating:
         for name in scan.damaged:
             log.warning("%s was damaged: moved to quarantine, will be computed again", name)
         names = digest(sorted(path.name for path in scan.parts.values()))
-        finished = self.store.read_json("finished.json")
+        finished = self.store.recover_json("finished.json")
         kept = None if finished is None else (finished["id"], finished["units"])
         if len(scan.parts) == len(self.units) and kept == (manifest["id"], names):
             self.report(Progress("done", len(self.units), len(self.units)))
@@ -213,8 +213,8 @@ class _Evaluating:
         return Evaluated.open(self.store.folder)
 
     def _open_folder(self, manifest: dict[str, Any], here: dict[str, Any], allow_mixed: bool) -> None:
-        before = self.store.read_json("attack.json")
-        if self.store.read_json("campaign.json") is not None:
+        before = self.store.recover_json("attack.json")
+        if (self.store.folder / "campaign.json").exists():
             raise StoreError(f"{self.store.folder} is a campaign's folder: choose another for the attack")
         if not allow_mixed and any((self.store.folder / "units").glob("*.npz")):
             refuse_mixing(self.store, here)

@@ -6,9 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from sensijax.core.errors import ArgumentError
-
-if TYPE_CHECKING:  # importing it for good would import JAX
+if TYPE_CHECKING:  # importing it for good would import JAX, which `--help` does without
     from sensijax.campaign.on import Placement
 
 _BELONGS = {"devices": ("mesh",), "address": ("ray",), "workers": ("ray", "processes")}
@@ -44,12 +42,13 @@ def placed(arguments: argparse.Namespace) -> "Iterator[Placement]":
     Raises:
       ArgumentError: if an option does not belong to the placement, or the placement does not fit this machine.
     """
+    from sensijax.campaign import on
+    from sensijax.core.errors import ArgumentError
+
     for option, kinds in _BELONGS.items():
         if getattr(arguments, option) is not None and arguments.on not in kinds:
             right = f"--on {' or '.join(kinds)}, or leave it out"
             raise ArgumentError(f"--{option}", f"beside --on {arguments.on}", right)
-    from sensijax.campaign import on
-
     if arguments.on == "ray":
         yield on.ray(address=arguments.address or "local", workers=arguments.workers)
     elif arguments.on == "mesh":

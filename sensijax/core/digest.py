@@ -146,7 +146,7 @@ def _code(value: Any) -> Any:
     try:
         return digest(value)
     except TypeError:  # an object: its class, and what it does when it is called
-        called = getattr(type(value), "__call__", None)
+        called = vars(type(value)).get("__call__")
         own = _code(called.__code__) if isinstance(called, types.FunctionType) else None
         return [f"{type(value).__module__}.{type(value).__qualname__}", own]
 

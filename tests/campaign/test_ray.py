@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -196,11 +197,16 @@ def test_what_raises_is_tried_three_times_and_recorded(cluster, expected, tmp_pa
 
 
 def test_a_folder_that_is_not_shared(cluster, make_campaign, monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)  # the workers' own is another one
-    (tmp_path / "here").mkdir()
-    with pytest.raises(StoreError, match="not the same folder on"):
-        sj.run(make_campaign(), "/proc/self/cwd/here", on=sj.on.ray(workers=1))
-    assert not list((tmp_path / "here").glob("parts/*"))
+    theirs = pathlib.Path.cwd() / tmp_path.name  # where the workers were started
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / tmp_path.name
+    mine.mkdir()
+    try:
+        with pytest.raises(StoreError, match="not the same folder on"):
+            sj.run(make_campaign(), f"/proc/self/cwd/{mine.name}", on=sj.on.ray(workers=1))
+    finally:
+        shutil.rmtree(theirs, ignore_errors=True)
+    assert not list(mine.glob("parts/*"))
 
 
 def test_devices_that_jax_does_not_see(cluster, make_campaign, tmp_path):

@@ -275,6 +275,9 @@ def test_a_function_on_the_host_is_part_of_a_program_s_name():
     def scaled(by):
         return lambda v: np.float32(v * by)
 
+    def looked_up_in(table):
+        return lambda v: np.float32(table[v.astype(int)])
+
     class Doubling:
         def __call__(self, v):
             return np.float32(v * 2)
@@ -288,8 +291,8 @@ def test_a_function_on_the_host_is_part_of_a_program_s_name():
         "times two": _calling(scaled(2)),
         "times three": _calling(scaled(3)),
         "an object": _calling(Doubling()),
-        "an array in a default": _calling(lambda v, table=np.arange(3): np.float32(table[v.astype(int)])),
-        "another array": _calling(lambda v, table=np.arange(3) + 1: np.float32(table[v.astype(int)])),
+        "an array": _calling(looked_up_in(np.arange(3))),
+        "another array": _calling(looked_up_in(np.arange(3) + 1)),
     }
     assert len(set(names.values())) == len(names)
     assert _calling(scaled(2)) == names["times two"] and _calling(again) == names["plus one"]
