@@ -74,7 +74,7 @@ class _Alone(Crew):
 
     def _left(self, tiles: Sequence[Tile], finished: Callable[[Finished], None]) -> Iterator[Tile]:
         """The tiles in order. Where another run is met in the folder: without its tiles, and from somewhere else on."""
-        left, looks = collections.deque(tiles), Looks()
+        left, looks = collections.deque(tiles), Looks(shortest=0.02)  # five looks a second at most
         looks.looked(time.monotonic(), time.monotonic(), True)  # what is missing was found out just now
         while left:
             if looks.wait(time.monotonic(), True) == 0.0:
