@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import pathlib
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -117,9 +118,13 @@ class Costs:
         return path
 
 
+_PLACE = re.compile(r" at 0x[0-9a-f]+")
+
+
 def group_name(structures: Sequence[Structure]) -> str:
     """A name for the stages that a tile goes through, the same on every kind of device."""
-    return digest([(str(s.tree), str(s.leaves)) for s in structures]) if structures else "clean"
+    # Of a function, such as a loss, its text has the place in this process's memory.
+    return digest([(_PLACE.sub("", str(s.tree)), str(s.leaves)) for s in structures]) if structures else "clean"
 
 
 def find_costs(
