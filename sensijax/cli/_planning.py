@@ -61,4 +61,13 @@ def _forecast(arguments: argparse.Namespace, campaign: "Campaign", made: "Plan")
         costs.remember()
     else:
         costs = find_costs(campaign, made, kind=arguments.kind, file=arguments.costs)
-    return forecast(campaign, made, costs, devices=arguments.devices).facts()
+    found = forecast(campaign, made, costs, devices=arguments.devices)
+    devices = f"{found.devices:,} x {found.kind}" if found.devices > 1 else f"one {found.kind}"
+    low, middle, high = (duration(3600 * hours) for hours in (found.low, found.hours, found.high))
+    return {
+        "devices": devices + ("" if found.workers == found.devices else f", by {found.workers:,} workers"),
+        "programs to compile": f"{found.programs}, about {duration(found.compile_seconds)} for each worker",
+        "forecast time": f"about {middle} ({low} to {high} in 90 % of simulated runs), workers {found.busy:.0%} busy",
+        "device time": f"about {found.device_hours:,.2f} device-hours",
+        "forecast size": f"about {found.bytes / 1e6:,.1f} MB in {found.files:,} parts",
+    }

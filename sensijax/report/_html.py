@@ -2,13 +2,12 @@
 
 import os
 import pathlib
-import platform
-import uuid
 from typing import Any
 
 import jinja2
 
 from sensijax.campaign import Results
+from sensijax.campaign.store import temporary_file
 from sensijax.core.errors import StoreError
 from sensijax.report import (
     _attack_sections,
@@ -56,16 +55,9 @@ def write_report(results: Results, path: str | os.PathLike | None = None) -> pat
 
 def write_whole(path: pathlib.Path, html: str) -> pathlib.Path:
     """Writes a file as a whole or not at all."""
-    # Named as the store names its own, so that a killed writer's leftover is cleared away with the others.
-    temporary = path.parent / f".tmp {platform.node()} {os.getpid()} {uuid.uuid4().hex}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_text(html, encoding="utf-8")
+        with temporary_file(path, html.encode()) as temporary:  # cleared away with the store's, if we are killed
             os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise StoreError(
             f"cannot write {path}: {error.strerror or error}; choose another path for the report"

@@ -97,6 +97,7 @@ def test_a_plan_for_many_devices_stands_on_measured_costs(command, finished, tmp
     code, out, _ = command("plan", finished[0], "--devices", "4", "--costs", tmp_path / "costs.json")
     facts = dict(line.split("  ", 1) for line in out.splitlines() if not line.startswith(" "))
     assert code == cli.OK and facts["devices"].strip() == "4 x cpu" and "device-hours" in facts["device time"]
+    assert facts["programs to compile"].strip().startswith("5, about") and "parts" in facts["forecast size"]
     code, _, err = command("plan", finished[0], "--kind", "h100", "--costs", tmp_path / "costs.json")
     assert code == cli.BAD_INPUT and "that of the record: 'cpu'" in err
 

@@ -79,7 +79,7 @@ class RayCrew(Crew):
         self._tiles: dict[str, tuple[Tile, Item]] = {}
         self._issued: dict[tuple[str, str], float] = {}
         self._tallies: list[Tally] = []
-        self._deaths_in_a_row, self._last_death = 0, ""
+        self._deaths_in_a_row = 0
         self._given_up: set[str] = set()  # recorded; a late copy may still come through
         self._finished: Callable[[Finished], None] = lambda found: None
         self._stranded = False

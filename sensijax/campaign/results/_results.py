@@ -291,10 +291,7 @@ class Results(Responses):
         """
         from sensijax.report import write_report  # the one arrow that runs up the house, followed only on request
 
-        written = write_report(self, path)
-        if path is None and self.store.is_remote:
-            self.store.write_bytes(written.name, written.read_bytes())
-        return written
+        return write_report(self, path)
 
     # --- how ---------------------------------------------------------------------------------------------------------
 

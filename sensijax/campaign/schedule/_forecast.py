@@ -52,19 +52,6 @@ class Forecast:
     device_hours: float
     busy: float
 
-    def facts(self) -> dict[str, str]:
-        """The forecast as a table: label to text."""
-        devices = f"{self.devices:,} x {self.kind}" if self.devices > 1 else f"one {self.kind}"
-        return {
-            "devices": devices + ("" if self.workers == self.devices else f", by {self.workers:,} workers"),
-            "programs to compile": f"{self.programs}, about {_said(self.compile_seconds)} of compiling for each worker",
-            "forecast time": f"about {_said(3600 * self.hours)} "
-            f"({_said(3600 * self.low)} to {_said(3600 * self.high)} in 90 % of simulated runs), "
-            f"the workers {self.busy:.0%} busy",
-            "device time": f"about {self.device_hours:,.2f} device-hours",
-            "forecast size": f"about {self.bytes / 1e6:,.1f} MB in {self.files:,} parts",
-        }
-
 
 def forecast(
     campaign: Campaign,
@@ -174,9 +161,3 @@ def cost_of(costs: Costs, structures: tuple[Structure, ...]) -> Group:
 def _doubt(group: Group) -> float:
     """Standard deviation of the logarithm of a group's mean."""
     return (group.spread or UNKNOWN) / math.sqrt(group.tiles)
-
-
-def _said(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
