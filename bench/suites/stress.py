@@ -1,13 +1,12 @@
 """Combined stress: an adversary, a drift and wrong labels as a staged campaign; a query is fog, then an attack."""
 
-import tempfile
 from typing import Any
 
 import jax
 import numpy as np
 
 import sensijax as sj
-from bench.suites.task import Subject, Task, share
+from bench.suites.task import Subject, Task, campaign_job, share
 from sensijax import attack, drift, label
 from sensijax.perturb import image
 
@@ -31,18 +30,7 @@ def prepare(subject: Subject) -> Task:
         name="stress",
     )
     cells = sj.make_plan(campaign).rows
-    found: dict[str, Any] = {}
-
-    def job() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            results = sj.run(campaign, folder, micro_batch=size.batch)
-            found.update(
-                baseline=results.baseline(),
-                scenarios=results.scenarios(),
-                effects=results.effects(order=3),
-                statistics=results.statistics()[-1],
-            )
-        return found["statistics"]["sweep_seconds"]
+    job, found = campaign_job(campaign, size.batch, effects=lambda results: results.effects(order=3))
 
     def robustness() -> dict[str, Any]:
         together = found["scenarios"].iloc[-1]

@@ -1,6 +1,5 @@
 """A sweep: corruptions at five severities and several seeds as a campaign, stored; a query is one image's curve."""
 
-import tempfile
 from typing import Any
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import sensijax as sj
-from bench.suites.task import Subject, Task, share
+from bench.suites.task import Subject, Task, campaign_job, share
 from sensijax.core import stack
 from sensijax.measure import classification_responses
 from sensijax.perturb import image
@@ -25,18 +24,7 @@ def prepare(subject: Subject) -> Task:
     stages = {name: sj.sweep(op, severity=[0, *SEVERITIES], size=side) for name, op in STAGES.items()}
     campaign = sj.Campaign(model, data, stages, seeds=size.seeds, name="sweep")
     rows = sj.make_plan(campaign).rows
-    found: dict[str, Any] = {}
-
-    def job() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            results = sj.run(campaign, folder, micro_batch=size.batch)
-            found.update(
-                baseline=results.baseline(),
-                scenarios=results.scenarios(),
-                ranking=results.ranking(),
-                statistics=results.statistics()[-1],
-            )
-        return found["statistics"]["sweep_seconds"]
+    job, found = campaign_job(campaign, size.batch, ranking=lambda results: results.ranking())
 
     def robustness() -> dict[str, Any]:
         table = found["scenarios"].set_index("scenario")

@@ -1,11 +1,13 @@
 """What every suite hands to the harness: a job, a query, what the job found out, and how large it all is."""
 
 import dataclasses
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+import sensijax as sj
 from sensijax.attack import wilson
 from sensijax.core import Dataset, Model
 from sensijax.measure import paired_bootstrap
@@ -101,3 +103,28 @@ def points_lost(clean: np.ndarray, stressed: np.ndarray) -> list[float]:
     """Points of accuracy lost, paired example by example, with the 95 % interval: [points, low, high]."""
     found = paired_bootstrap(clean[None].astype(np.int8) - stressed[None].astype(np.int8), binary=True)
     return [round(100 * float(v), 4) for v in (found.mean, found.low, found.high)]
+
+
+def campaign_job(
+    campaign: sj.Campaign, batch: int, **tables: Callable[[sj.Results], Any]
+) -> tuple[Callable[[], float], dict[str, Any]]:
+    """A job that runs a campaign in a new folder and asks for its numbers.
+
+    Args:
+      campaign: which.
+      batch: rows at once.
+      **tables: what is asked of the results, beside the baseline and the table of scenarios.
+
+    Returns:
+      The job, which returns the seconds of the sweep, and where it leaves what it found out.
+    """
+    found: dict[str, Any] = {}
+
+    def job() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            results = sj.run(campaign, folder, micro_batch=batch)
+            found.update(baseline=results.baseline(), scenarios=results.scenarios())
+            found.update({name: asked(results) for name, asked in tables.items()})
+            return results.statistics()[-1]["sweep_seconds"]
+
+    return job, found

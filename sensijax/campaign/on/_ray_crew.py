@@ -11,13 +11,13 @@ from sensijax.campaign._plan import Tile
 from sensijax.campaign._worker import Finished, Tally
 from sensijax.campaign.on._placement import Crew, Job
 from sensijax.campaign.on._ray_actor import Failed, Passport, Refused, Report, Said, plan_digest, versions
+from sensijax.campaign.on._turns import HELD
 from sensijax.campaign.schedule._queues import Item
 from sensijax.campaign.schedule._schedule import Schedule
 from sensijax.core import ArgumentError, StoreError
 
 log = logging.getLogger(__name__)
 
-DEPTH = 3  # tiles in a worker's hands: on its way to the device, on it, on its way to the store
 START_SECONDS = 300.0  # for the first worker to come
 LATE_SECONDS = 60.0  # for the others, once one is there: who comes later joins in
 DEATHS = 10  # in a row beyond two for each worker, with no tile finished between: something else is wrong
@@ -97,7 +97,7 @@ class RayCrew(Crew):
     def compute(self, tiles: Sequence[Tile], finished: Callable[[Finished], None]) -> Tally:
         items = [Item(t.id, t.structures, t.rows * (1 + sum(s.passes for s in t.structures))) for t in tiles]
         self._tiles = {tile.id: (tile, item) for tile, item in zip(tiles, items, strict=True)}
-        self._schedule = schedule = Schedule(items, depth=DEPTH)
+        self._schedule = schedule = Schedule(items, depth=HELD)
         self._finished = finished
         self._begin_all()
         while not schedule.done:
