@@ -332,15 +332,16 @@ class RayCrew(Crew):
     def _bury(self, member: Member, error: BaseException) -> None:
         """A worker has died: its tiles are dealt again, and another one is engaged in its place."""
         reason = _reason(error)
-        self._deaths_in_a_row += 1
-        orphans = self._dismiss(member)
-        log.warning("%s died (%s): %d tiles are dealt again", member.where, reason, len(orphans))
+        # Before anything is asked of the node: a request to a dead one ends this process, and nobody learns why.
         if "owner has died" in str(error) or _is_stranded():
             self._stranded = True
             raise StoreError(
                 "the Ray node that this process is connected to has died, and all workers with it; every finished tile "
                 "is kept: run again"
             )
+        self._deaths_in_a_row += 1
+        orphans = self._dismiss(member)
+        log.warning("%s died (%s): %d tiles are dealt again", member.where, reason, len(orphans))
         if self._deaths_in_a_row > DEATHS + 2 * self._workers:
             raise StoreError(
                 f"{self._deaths_in_a_row} workers died one after the other and no tile was finished between, the last "
