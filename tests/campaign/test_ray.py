@@ -353,6 +353,7 @@ def two_nodes(monkeypatch):
 
     for name, value in WATCHFUL.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv(_on_ray.SECONDS, "0.5")  # workers have it from their raylet, not from the driver
     others = {process.pid for process in psutil.Process().children(recursive=True)}  # of the tests' other cluster
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -415,7 +416,7 @@ def test_the_only_raylet_is_killed(expected, tmp_path):
 def test_one_of_two_raylets_is_killed(two_nodes, expected, tmp_path):
     second = two_nodes.add_node(num_cpus=1)
     folder = tmp_path / "run"
-    driver = Driver(folder, tmp_path / "log", two_nodes.address, seconds=0.5)
+    driver = Driver(folder, tmp_path / "log", two_nodes.address)
     wait_for(lambda: driver.tiles() >= 4)
     second.kill_raylet(check_alive=False)
     killed = time.monotonic()
