@@ -20,7 +20,7 @@ from sensijax.core import StoreError
 TILES, ROWS = 12, 64
 NAMES = tuple(hashlib.blake2b(f"tile {k}".encode(), digest_size=16).hexdigest() for k in range(TILES))
 MANIFEST = {"id": "synthetic", "tiles": list(NAMES), "tolerance": 0.02}
-PICTURE = hashlib.blake2b(b"picture", digest_size=16).hexdigest()
+EXHIBIT = hashlib.blake2b(b"picture", digest_size=16).hexdigest()
 LINE = {"tiles_total": TILES, "rows_per_second": 1234.5}
 
 KINDS = ("kill -9", "torn write", "power cut", "call fails", "damage", "two runs")
@@ -60,8 +60,8 @@ def run(folder: pathlib.Path, ledger: Ledger) -> None:
             ledger.write("handed", tile)
             store.commit(tile, columns(tile), {"tile": tile, "model": "m'1"})
             ledger.write("acknowledged", tile)
-    if store.find_picture(PICTURE) is None:
-        store.commit_picture(PICTURE, {"x": np.arange(6.0)})
+    if store.find_exhibit(EXHIBIT) is None:
+        store.commit_exhibit(EXHIBIT, {"x": np.arange(6.0)})
     if len(present) < TILES:
         store.append_line("runs.jsonl", LINE)
     rows, distinct, total = read(folder)

@@ -12,11 +12,11 @@ from sensijax.campaign._evaluate import evaluate as evaluate
 from sensijax.campaign._evaluate import is_evaluation as is_evaluation
 from sensijax.campaign._evaluate import verify_evaluation as verify_evaluation
 from sensijax.campaign._evaluation import Evaluation as Evaluation
+from sensijax.campaign._exhibits import read_exhibit as read_exhibit
 from sensijax.campaign._kinds import attack_kinds as attack_kinds
 from sensijax.campaign._kinds import drift_kinds as drift_kinds
 from sensijax.campaign._kinds import kinds as kinds
 from sensijax.campaign._kinds import label_kinds as label_kinds
-from sensijax.campaign._pictures import read_picture as read_picture
 from sensijax.campaign._plan import Plan as Plan
 from sensijax.campaign._plan import make_plan as make_plan
 from sensijax.campaign._response import CampaignResponse as CampaignResponse

@@ -1,7 +1,8 @@
 """Pictures of attacks: some examples that a campaign's attacks broke, kept beside the responses for the report."""
 
 import dataclasses
-from typing import Any
+import functools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -10,7 +11,6 @@ from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Engine
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._scenario import Scenario
-from sensijax.campaign.store._store import Store
 from sensijax.core import digest
 
 LOOKED_AT, MOST = 24, 6  # examples that are attacked again for it, and those that are kept
@@ -36,33 +36,26 @@ def picture_of(campaign: Campaign, plan: Plan, stage: str) -> tuple[str, Tile] |
     return digest("picture", tile.id, strongest.name, few), rows
 
 
-def missing_pictures(campaign: Campaign, plan: Plan, store: Store) -> list[tuple[str, Tile]]:
-    """The pictures that the report wants and the store does not have: their addresses, and the rows to look at."""
-    found = [picture_of(campaign, plan, stage) for stage in campaign.stages]
-    return [picture for picture in found if picture is not None and store.find_picture(picture[0]) is None]
+def picture_exhibits(campaign: Campaign, plan: Plan) -> Iterator[tuple[str, Callable[[Engine], dict[str, np.ndarray]]]]:
+    """The pictures that the report wants: their addresses, and what makes them.
+
+    A few examples are attacked again, and what was broken is kept.
+    """
+    for stage in campaign.stages:
+        if (found := picture_of(campaign, plan, stage)) is not None:
+            address, tile = found
+            yield address, functools.partial(_broken, campaign, tile)
 
 
-def keep_pictures(campaign: Campaign, plan: Plan, engine: Engine, store: Store) -> None:
-    """Attacks a few examples again and keeps what was broken, for each attack whose picture is missing."""
-    for address, tile in missing_pictures(campaign, plan, store):
-        x, columns = engine.shown(tile)
-        clean = campaign.examples.take(slice(tile.stop))
-        _, clean_columns = engine.shown(dataclasses.replace(tile, scenarios=(Scenario(),), structures=()))
-        broken = np.flatnonzero(clean_columns["correct"] & ~columns["correct"])[:MOST]
-        arrays = {
-            "ids": clean.ids[broken],
-            "x": clean.x[broken],
-            "x_adv": x[broken],
-            "label": clean.y[broken],
-            "seen": columns["prediction"][broken],
-        }
-        store.commit_picture(address, arrays)
-
-
-def read_picture(store: Store, address: str) -> dict[str, Any] | None:
-    """What `keep_pictures` kept, if it is there and intact."""
-    path = store.find_picture(address)
-    if path is None:
-        return None
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+def _broken(campaign: Campaign, tile: Tile, engine: Engine) -> dict[str, np.ndarray]:
+    x, columns = engine.shown(tile)
+    clean = campaign.examples.take(slice(tile.stop))
+    _, clean_columns = engine.shown(dataclasses.replace(tile, scenarios=(Scenario(),), structures=()))
+    broken = np.flatnonzero(clean_columns["correct"] & ~columns["correct"])[:MOST]
+    return {
+        "ids": clean.ids[broken],
+        "x": clean.x[broken],
+        "x_adv": x[broken],
+        "label": clean.y[broken],
+        "seen": columns["prediction"][broken],
+    }

@@ -11,8 +11,8 @@ import numpy as np
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._environment import refuse_mixing
+from sensijax.campaign._exhibits import missing_exhibits
 from sensijax.campaign._manifest import manifest_of
-from sensijax.campaign._pictures import missing_pictures
 from sensijax.campaign._plan import BYTES_PER_ROW, Plan, make_plan
 from sensijax.campaign._programs import Programs
 from sensijax.campaign._worker import Finished, Tally
@@ -140,8 +140,8 @@ class _Run:
             if todo:
                 tally = crew.compute(todo, self._finished)
                 self._record(crew, tally, done.damaged)
-            if missing_pictures(self.campaign, plan, self.store):
-                crew.pictures()
+            if missing_exhibits(self.campaign, plan, self.store):
+                crew.exhibits()
         self.report(self._progress("done"))
         return Results.open(self.store.location)
 

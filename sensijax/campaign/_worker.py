@@ -12,7 +12,7 @@ import numpy as np
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Answers, Engine, gathered, is_out_of_memory
-from sensijax.campaign._pictures import keep_pictures
+from sensijax.campaign._exhibits import keep_exhibits
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._programs import Programs
 from sensijax.campaign._structure import Structure
@@ -159,9 +159,9 @@ class Worker:
                 self._engine = self._with(self._tuning.halve(self._micro_batch))
                 log.warning("the device ran out of memory: going on with micro-batches of %d", self._micro_batch)
 
-    def pictures(self) -> None:
-        """Keeps some adversarial examples of each attack for the report, if they are not there yet."""
-        keep_pictures(self.campaign, self.plan, self._engine, self.store)
+    def exhibits(self) -> None:
+        """Keeps what the report shows beside the responses, as far as it is not there yet."""
+        keep_exhibits(self.campaign, self.plan, self._engine, self.store)
 
     # --- how ---------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sensijax.attack import STATUSES, AttackResult, Flag, wilson
-from sensijax.campaign import Evaluated, Results, read_picture
+from sensijax.campaign import Evaluated, Results, read_exhibit
 from sensijax.report import _attack_figures, _attack_words, _numbers
 
 
@@ -151,7 +151,7 @@ def _three(example: int, x: np.ndarray, x_adv: np.ndarray, box: Sequence[float])
 def _stage_pictures(results: Results, stage: str) -> list[dict[str, Any]]:
     """Some of what an attack broke, alone and at its strongest."""
     about, classes = results.manifest["stages"][stage]["attack"], results.manifest["model"]["classes"]
-    kept = None if about["picture"] is None else read_picture(results.store, about["picture"])
+    kept = None if about["picture"] is None else read_exhibit(results.store, about["picture"])
     if kept is None:
         return []
     return [

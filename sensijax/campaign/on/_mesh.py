@@ -91,8 +91,8 @@ class _Alone(Crew):
             if left:
                 yield left.popleft()
 
-    def pictures(self) -> None:
-        (self._worker or self._hired()).pictures()
+    def exhibits(self) -> None:
+        (self._worker or self._hired()).exhibits()
 
     def _hired(self) -> Worker:
         job = self._job

@@ -55,8 +55,8 @@ class Crew(abc.ABC):
         """
 
     @abc.abstractmethod
-    def pictures(self) -> None:
-        """Keeps the pictures of the attacks for the report."""
+    def exhibits(self) -> None:
+        """Keeps what the report shows beside the responses."""
 
     def close(self) -> None:  # noqa: B027 - most have nothing to let go
         """Lets the workers go."""

@@ -136,9 +136,9 @@ class _One(Crew):
             log.info("helped others with %d tiles, took over %d", turns.helped, turns.took_over)
         return worker.tally
 
-    def pictures(self) -> None:
+    def exhibits(self) -> None:
         if self._place.rank == 0 or 0 in self._took_over:
-            (self._worker or self._hired()).pictures()
+            (self._worker or self._hired()).exhibits()
 
     # --- how ---------------------------------------------------------------------------------------------------------
 

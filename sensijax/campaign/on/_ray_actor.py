@@ -183,15 +183,15 @@ class Hand:
             self._sent += sum(not isinstance(report, Said) for report in reports)
             return reports, self._tally()
 
-    def pictures(self) -> Refused | None:
-        """Stops, and keeps the pictures of the attacks."""
+    def exhibits(self) -> Refused | None:
+        """Stops, and keeps the exhibits."""
         with self._change:
             self._stopped = True
             self._change.notify_all()
         assert self._thread is not None
         self._thread.join()
         try:
-            self._worker.pictures()
+            self._worker.exhibits()
         except (ArgumentError, StoreError) as error:
             return _refused(error)
         return None

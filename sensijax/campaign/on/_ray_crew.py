@@ -32,7 +32,7 @@ class Member:
       passport: what it said of itself, once it did.
       ready: whether it computes.
       busy: whether a call is pending.
-      stopped: whether it was told to make the pictures, and takes no more tiles.
+      stopped: whether it was told to make the exhibits, and takes no more tiles.
       tally: its last one.
     """
 
@@ -108,7 +108,7 @@ class RayCrew(Crew):
         width = next((width for width in self._micro_batches.values() if width), 0)
         return Tally.of(tallies or [Tally(width, 0, 0.0, 1e-9, 0.0)])
 
-    def pictures(self) -> None:
+    def exhibits(self) -> None:
         self._begin_all()
         done: list[Refused | None] = []
         while self._members and not done:
@@ -116,10 +116,10 @@ class RayCrew(Crew):
             asked = any(member.stopped for member in self._members.values())
             if idle and not asked:
                 idle[0].stopped = True
-                self._call(idle[0], idle[0].actor.pictures.remote(), lambda _, refused: done.append(refused))
+                self._call(idle[0], idle[0].actor.exhibits.remote(), lambda _, refused: done.append(refused))
             self._hear(60.0)
         if not done:
-            log.warning("no worker was left to make the pictures of the attacks: the next run makes them")
+            log.warning("no worker was left to make the report's exhibits: the next run makes them")
         elif done[0] is not None:
             raise done[0].raised()
 

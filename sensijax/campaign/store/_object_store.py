@@ -35,7 +35,7 @@ from sensijax.core.errors import StoreError
 log = logging.getLogger(__name__)
 
 AT_ONCE = 16  # requests under way while parts are fetched
-KEPT = ("parts", "units", "pictures", "examples")  # folders of digest-named objects with markers
+KEPT = ("parts", "units", "exhibits", "examples")  # folders of digest-named objects with markers
 GRACE = timedelta(days=1)  # how long an object without a marker may belong to a writer that still lives
 
 

@@ -8,7 +8,7 @@
     environments/        what the parts were computed with
     tuning/              the micro-batch that was measured
     claims/              in which environment processes that start at once have agreed to compute
-    pictures/            some adversarial examples of each attack, for the report
+    exhibits/            what the report shows beside the responses, such as adversarial examples of each attack
     runs.jsonl           one line for every run that computed something
     failures.jsonl       one line for every tile that was given up
 
@@ -156,13 +156,13 @@ class Store:
 
         return self._write(self.folder / "units", f"{unit}-", ".npz", lambda path: _save(path, arrays))
 
-    def commit_picture(self, address: str, arrays: Mapping[str, np.ndarray]) -> pathlib.Path:
-        """Writes arrays for the report as `pictures/ADDRESS-DIGEST.npz`, the way `commit` writes a tile."""
-        return self._write(self.folder / "pictures", f"{address}-", ".npz", lambda path: _save(path, arrays))
+    def commit_exhibit(self, address: str, arrays: Mapping[str, np.ndarray]) -> pathlib.Path:
+        """Writes an exhibit as `exhibits/ADDRESS-DIGEST.npz`, the way `commit` writes a tile."""
+        return self._write(self.folder / "exhibits", f"{address}-", ".npz", lambda path: _save(path, arrays))
 
-    def find_picture(self, address: str) -> pathlib.Path | None:
-        """The file of a picture, if it is there and intact."""
-        return self._scan("pictures", {address}).parts.get(address)
+    def find_exhibit(self, address: str) -> pathlib.Path | None:
+        """The file of an exhibit, if it is there and intact."""
+        return self._scan("exhibits", {address}).parts.get(address)
 
     def scan_units(self, units: Iterable[str]) -> Scan:
         """Finds the files of these units, as `scan` finds parts."""

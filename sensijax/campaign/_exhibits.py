@@ -1,0 +1,45 @@
+"""Exhibits: what a report shows beside the responses; each is made once, at the end of a run, and kept by its address."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._engine import Engine
+from sensijax.campaign._pictures import picture_exhibits
+from sensijax.campaign._plan import Plan
+from sensijax.campaign.store._store import Store
+
+
+class Exhibit(NamedTuple):
+    """Something to show.
+
+    Attributes:
+      address: the digest of all that decides its content.
+      make: from an engine to its arrays, by name.
+    """
+
+    address: str
+    make: Callable[[Engine], dict[str, np.ndarray]]
+
+
+def missing_exhibits(campaign: Campaign, plan: Plan, store: Store) -> list[Exhibit]:
+    """The exhibits of a campaign that its store does not have."""
+    every = [Exhibit(*found) for found in picture_exhibits(campaign, plan)]
+    return [exhibit for exhibit in every if store.find_exhibit(exhibit.address) is None]
+
+
+def keep_exhibits(campaign: Campaign, plan: Plan, engine: Engine, store: Store) -> None:
+    """Makes what is missing, one after the other: a kill costs the one in hand."""
+    for address, make in missing_exhibits(campaign, plan, store):
+        store.commit_exhibit(address, make(engine))
+
+
+def read_exhibit(store: Store, address: str) -> dict[str, Any] | None:
+    """What `keep_exhibits` kept, if it is there and intact."""
+    path = store.find_exhibit(address)
+    if path is None:
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
