@@ -1,4 +1,4 @@
-"""Exhibits: what a report shows beside the responses; each is made once, at the end of a run, and kept by its address."""
+"""Exhibits: what a report shows beside the responses; each is made once, at the end of a run, and kept by address."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
