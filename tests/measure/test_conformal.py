@@ -4,6 +4,7 @@ Coverage given calibration is Beta(k, n + 1 - k): its mean over R = 2,000 draws 
 right procedure leaves in about 1 run of 16,000.
 """
 
+import dataclasses
 import json
 import pathlib
 
@@ -68,6 +69,52 @@ def test_lac_is_that_of_mapie(alpha):
     predictor = conformal.lac(probs[:100], labels[:100], alpha)
     assert predictor.threshold == pytest.approx(golden[f"lac {alpha} threshold"].item(), abs=1e-12)
     np.testing.assert_array_equal(predictor.sets(probs[100:]), golden[f"lac {alpha}"])
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.2])
+@pytest.mark.parametrize("method", ["aps", "raps"])
+def test_adaptive_sets_are_those_of_mapie_with_its_draws(method, alpha, monkeypatch):
+    """All three of its rules, exactly: it takes a share u off the last class where ours takes 1 - u."""
+    golden = np.load(pathlib.Path(__file__).parents[1] / "golden" / "mapie.npz")
+    probs, labels = golden["adaptive probs"] / 65536, golden["adaptive labels"].astype(np.int64)
+    theirs = {
+        rule: np.unpackbits(golden[f"{method} {alpha} {rule}"], count=3600).reshape(600, 6).astype(bool)
+        for rule in ("randomized", "True", "False")
+    }
+
+    def fitted(key):
+        if method == "aps":
+            return conformal.aps(probs[:400], labels[:400], alpha, key=key)
+        rows = golden["raps kept"]  # the others chose penalty and rank
+        penalty, k_reg = golden[f"raps {alpha} randomized chosen"]
+        return conformal.raps(probs[rows], labels[rows], alpha, penalty=penalty, k_reg=int(k_reg), key=key)
+
+    with monkeypatch.context() as drawn:
+        shares = lambda key, ids, n, purpose: None if key is None else 1 - np.random.RandomState(7).uniform(size=n)  # noqa: E731
+        drawn.setattr("sensijax.measure.conformal._sets._uniforms", shares)
+        predictor = fitted(KEY)
+        randomised = predictor.sets(probs[400:], KEY)
+    assert predictor.threshold == pytest.approx(golden[f"{method} {alpha} randomized threshold"].item(), abs=1e-12)
+    np.testing.assert_array_equal(randomised, theirs["randomized"])
+    # Its other rules put classes that count in full against the same threshold: up to it, and one beyond it.
+    within = dataclasses.replace(predictor, randomised=False).sets(probs[400:])
+    place = np.argsort(np.argsort(-probs[400:], axis=1), axis=1)
+    np.testing.assert_array_equal(within | (place == 0), theirs["False"])
+    np.testing.assert_array_equal(place <= within.sum(axis=1)[:, None], theirs["True"])
+    # Ours, without a key, counts in full at calibration too: the threshold is higher, and the coverage what it should.
+    ours = fitted(None)
+    found = ours.coverage(probs[400:], labels[400:], level=0.99)
+    share = {rule: sets[np.arange(600), labels[400:]].mean() for rule, sets in theirs.items()}
+    assert ours.threshold > predictor.threshold + 0.04
+    assert found.band[0] <= found.coverage <= found.band[1]
+    assert share["False"] < found.coverage < share["True"] and share["False"] < 1 - alpha < share["True"]
+    expected = {
+        ("aps", 0.1): (0.955017, 0.905, 3.178),
+        ("aps", 0.2): (0.906418, 0.822, 2.415),
+        ("raps", 0.1): (0.954346, 0.902, 3.112),
+        ("raps", 0.2): (0.894272, 0.788, 2.252),
+    }[method, alpha]
+    assert (ours.threshold, found.coverage, found.mean_size) == pytest.approx(expected, abs=5e-4)
 
 
 def test_ties_of_the_last_class_are_ties():

@@ -6,10 +6,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import betaincinv
 
 from sensijax.core.errors import ArgumentError
 from sensijax.core.keys import keys_of, words
+from sensijax.measure._binomial import clopper_pearson, coverage_band
 from sensijax.measure._validate import class_numbers, fraction, numbers, probabilities, whole_number
 from sensijax.measure.conformal._quantile import as_ratio, rank_of, weighted_threshold
 
@@ -148,21 +148,13 @@ class SetPredictor:
         w = np.ones(len(sets)) if weights is None else as_ratio("weights", weights, (len(sets),))
         w = w / w.sum()
         share, effective = float(w @ hit), float(1 / (w @ w))
-        tail = (1 - level) / 2
         trials = len(sets) if weights is None else effective
-        hits = float(hit.sum()) if weights is None else share * trials
-        low = float(betaincinv(hits, trials - hits + 1, tail)) if hits > 1e-9 else 0.0
-        high = float(betaincinv(hits + 1, trials - hits, 1 - tail)) if trials - hits > 1e-9 else 1.0
+        low, high = clopper_pearson(hit.sum() if weights is None else share * trials, trials, level)
         if weights is not None or self.ratio is not None:
             band = (float("nan"), float("nan"))
-        elif self.k > len(self.scores):
-            band = (1.0, 1.0)
         else:
-            from scipy.stats import betabinom  # half a second of start-up that nothing else needs
-
-            law = betabinom(len(sets), self.k, len(self.scores) + 1 - self.k)
-            band = (float(law.ppf(tail)) / len(sets), float(law.ppf(1 - tail)) / len(sets))
-        return Coverage(share, low, high, band, float(w @ size), float(w @ (size == 0)), effective, level)
+            band = coverage_band(self.k, len(self.scores), len(sets), level)
+        return Coverage(share, float(low), float(high), band, float(w @ size), float(w @ (size == 0)), effective, level)
 
     def _check_key(self, key: jax.Array | None) -> None:
         if self.randomised and key is None:
@@ -210,7 +202,12 @@ def aps(
     sets are larger than they need be. Classes of equal probability are ranked by their number. A class is in if its own
     score does not exceed the threshold. Rules that add the class which crosses the threshold, or the likeliest class to
     an empty set, give larger sets than this and cover more than they promise.
-    MAPIE 1.6.0 always calibrates on scores less a uniform share, so its threshold without randomisation is lower.
+
+    MAPIE 1.6.0 always calibrates as with a key here (its share u is 1 - u of this), whatever its sets do. Its
+    `include_last_label="randomized"` gives the sets of this function with a key, draw for draw. Its other two rules
+    count the last class in full against that same, lower threshold: `True`, which is what it does unless told, adds the
+    class that crosses it and covers more than 1 - alpha; `False` leaves it out, adds the likeliest class to an empty
+    set, and can cover less. Neither is this function without a key, which counts in full on both sides.
 
     Args:
       probs, labels, alpha, ratio: as in `lac`.
@@ -243,6 +240,11 @@ def raps(
     """Regularised adaptive prediction sets: as `aps`, and every rank beyond `k_reg` costs `penalty`.
 
     Neither is tuned here: choose them without the calibration examples, or the promise is lost.
+
+    MAPIE 1.6.0 tunes both on a part of the calibration examples, which it then leaves out (`size_raps`, a tenth unless
+    told). Given what it chose and the rows that it kept, thresholds are equal, and sets relate as in `aps`. Its
+    randomised sets can differ from these where one reaches two ranks or more beyond `k_reg`: there it scales the share
+    of the last class by its probability less the penalty gathered.
 
     Args:
       probs, labels, alpha, key, ids, ratio: as in `aps`.
