@@ -14,7 +14,6 @@ import io
 import json
 import os
 import pathlib
-import uuid
 from typing import Any
 
 import jax
@@ -29,6 +28,7 @@ from sensijax.core import Model
 from sensijax.core.digest import digest, file_digest
 from sensijax.core.errors import ArgumentError, StoreError
 from sensijax.core.keys import GENERATOR
+from sensijax.core.writing import replace, temporary_file
 
 MANIFEST = "adversarial.json"
 LAYOUT = 1
@@ -96,9 +96,9 @@ def save(result: AttackResult, path: str | os.PathLike) -> pathlib.Path:
         before = {found.name for found in folder.glob("*.npz")}
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
-        temporary = _written(folder, buffer.getvalue())
-        name = f"{file_digest(temporary)}.npz"
-        os.replace(temporary, folder / name)
+        with temporary_file(folder / MANIFEST, buffer.getvalue()) as temporary:
+            name = f"{file_digest(temporary)}.npz"
+            os.replace(temporary, folder / name)
         about = dataclasses.asdict(setting)
         del about["eps"]  # an array
         manifest = {
@@ -114,8 +114,7 @@ def save(result: AttackResult, path: str | os.PathLike) -> pathlib.Path:
             "accuracy": {"clean": result.clean_accuracy, "robust": result.robust_accuracy},
         }
         manifest = json.loads(json.dumps(manifest))
-        os.replace(_written(folder, _text(manifest | {"digest": digest(manifest)}).encode()), folder / MANIFEST)
-        _sync(folder)
+        replace(folder / MANIFEST, _text(manifest | {"digest": digest(manifest)}).encode())
         for old in before - {name}:
             (folder / old).unlink(missing_ok=True)
     except OSError as error:
@@ -298,27 +297,6 @@ def _read(folder: pathlib.Path) -> tuple[AttackResult | None, list[str]]:
 
 def _text(manifest: dict[str, Any]) -> str:
     return json.dumps(manifest, indent=1) + "\n"
-
-
-def _written(folder: pathlib.Path, content: bytes) -> pathlib.Path:
-    path = folder / f".tmp {os.getpid()} {uuid.uuid4().hex}"
-    try:
-        with open(path, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _sync(folder: pathlib.Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @jax.jit

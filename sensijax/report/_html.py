@@ -7,8 +7,8 @@ from typing import Any
 import jinja2
 
 from sensijax.campaign import Results
-from sensijax.campaign.store import temporary_file
 from sensijax.core.errors import StoreError
+from sensijax.core.writing import replace
 from sensijax.report import (
     _attack_sections,
     _attack_words,
@@ -56,8 +56,7 @@ def write_report(results: Results, path: str | os.PathLike | None = None) -> pat
 def write_whole(path: pathlib.Path, html: str) -> pathlib.Path:
     """Writes a file as a whole or not at all."""
     try:
-        with temporary_file(path, html.encode()) as temporary:  # cleared away with the store's, if we are killed
-            os.replace(temporary, path)
+        replace(path, html.encode())  # its temporary file is cleared away with the store's, if we are killed
     except OSError as error:
         raise StoreError(
             f"cannot write {path}: {error.strerror or error}; choose another path for the report"

@@ -16,8 +16,8 @@ import sensijax as sj
 from sensijax.campaign import verify
 from sensijax.campaign.store._columns import ColumnWriter
 from sensijax.campaign.store._store import Store
-from sensijax.campaign.store._writing import machine
 from sensijax.core import file_digest
+from sensijax.core.writing import machine
 
 TILE = "0123456789abcdef" * 2
 

@@ -5,4 +5,3 @@ from sensijax.campaign.store._location import open_folder as open_folder
 from sensijax.campaign.store._location import open_store as open_store
 from sensijax.campaign.store._store import Scan as Scan
 from sensijax.campaign.store._store import Store as Store
-from sensijax.campaign.store._writing import temporary_file as temporary_file

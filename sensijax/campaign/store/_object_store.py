@@ -24,13 +24,14 @@ from typing import Any
 
 import duckdb
 
+from sensijax.campaign.store._guarded import guarded
 from sensijax.campaign.store._remote import Entry, Remote
 from sensijax.campaign.store._sealed import sealed, unsealed
 from sensijax.campaign.store._store import PART, Scan, Store
-from sensijax.campaign.store._writing import guarded, temporary_file
 from sensijax.core import cache_folder, digest
 from sensijax.core.digest import file_digest
 from sensijax.core.errors import StoreError
+from sensijax.core.writing import temporary_file
 
 log = logging.getLogger(__name__)
 

@@ -37,18 +37,11 @@ import numpy as np
 
 from sensijax.campaign.store._columns import Coded as Coded
 from sensijax.campaign.store._columns import ColumnWriter, quoted
+from sensijax.campaign.store._guarded import guarded
 from sensijax.campaign.store._sealed import sealed, unsealed
-from sensijax.campaign.store._writing import (
-    TEMPORARY,
-    flush,
-    guarded,
-    is_abandoned,
-    made,
-    temporary_file,
-    temporary_name,
-)
 from sensijax.core.digest import file_digest
 from sensijax.core.errors import StoreError
+from sensijax.core.writing import TEMPORARY, flush, is_abandoned, made, replace, temporary_file, temporary_name
 
 log = logging.getLogger(__name__)
 
@@ -249,9 +242,8 @@ class Store:
     def write_bytes(self, name: str, data: bytes) -> None:
         """Replaces a file of the folder as a whole: readers see the old one or the new one."""
         path = self.folder / name
-        with guarded(path), temporary_file(path, data) as temporary:
-            os.replace(temporary, path)
-            flush(path.parent)
+        with guarded(path):
+            replace(path, data)
 
     def publish(self, name: str) -> None:
         """Makes a file that was written into `folder` part of the store; in a folder it is that already."""

@@ -1,29 +1,13 @@
 """Writing a file as a whole or not at all: a temporary name, flushed to disk, then renamed."""
 
 import contextlib
-import errno
 import os
 import pathlib
 import platform
 import uuid
 from collections.abc import Iterator
 
-import duckdb
-
-from sensijax.core.errors import StoreError
-
 TEMPORARY = ".tmp "  # how the names of temporary files begin
-
-
-@contextlib.contextmanager
-def guarded(path: pathlib.Path) -> Iterator[None]:
-    """Turns the operating system's and DuckDB's I/O errors into one that says what stays and what to do."""
-    try:
-        yield
-    except (OSError, duckdb.IOException) as error:
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        advice = "the disk is full: free some space and run again" if full else "check the folder and run again"
-        raise StoreError(f"cannot write {path}: {error}; {advice}; every finished tile is kept") from error
 
 
 @contextlib.contextmanager
@@ -39,6 +23,13 @@ def temporary_file(path: pathlib.Path, data: bytes) -> Iterator[pathlib.Path]:
         yield temporary
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace(path: pathlib.Path, data: bytes) -> None:
+    """Puts this content in the place of a file, or makes the file: readers see the old one or the new one."""
+    with temporary_file(path, data) as temporary:
+        os.replace(temporary, path)
+        flush(path.parent)
 
 
 def temporary_name() -> str:
