@@ -90,13 +90,14 @@ def fairness(
     has a width.
 
     Args:
-      prediction: integer `[N]` in [0, K), or -1 for no prediction, which is wrong and of no class.
-      label: integer `[N]` in [0, K).
+      prediction: integer `[N]` in [0, K), or -1 for no prediction, which is wrong and of no class. Of several draws of
+        the same examples `[S, N]`: rates are means over all, and an example is resampled with all of its draws.
+      label: integer in [0, K), of the shape of `prediction`.
       group: `[N]` integers or strings.
       classes: K >= 2.
       positive: the class that it is good to be given; unless given, class 1 of two and every class of more.
       groups: names of all groups, where one may have no example here; those in `group` unless given.
-      weights: `[N]` >= 0, how much each example counts; 1 unless given.
+      weights: >= 0, of the shape of `prediction`, how much each example counts; 1 unless given.
       smallest: examples a group needs in order to be called the worst, >= 1.
       level: of the intervals, in (0, 1).
       resamples: >= 100.
@@ -121,15 +122,19 @@ def fairness(
     classes, resamples = whole_number("classes", classes, 2), whole_number("resamples", resamples, 100)
     smallest, seed = whole_number("smallest", smallest, 1), whole_number("seed", seed, 0)
     level = fraction("level", level, "a confidence level")
-    prediction = class_numbers("prediction", prediction, classes, missing=True)
-    label, group = class_numbers("label", label, classes), np.asarray(group)
-    if not len(label) or len(label) != len(prediction):
-        raise ArgumentError("label", f"{len(label)}", f"one for each of {len(prediction)} predictions, at least one")
-    if group.shape != label.shape or group.dtype.kind not in "iuU":
+    prediction = _drawn("prediction", prediction, classes, missing=True)
+    label, group = _drawn("label", label, classes), np.asarray(group)
+    if not label.size or label.shape != prediction.shape:
+        right = f"one for each of {list(prediction.shape)} predictions, at least one"
+        raise ArgumentError("label", f"{list(label.shape)}", right)
+    if group.shape != label.shape[1:] or group.dtype.kind not in "iuU":
         raise ArgumentError(
-            "group", f"{group.dtype}{list(group.shape)}", f"an integer or a string for each of {len(label)}"
+            "group", f"{group.dtype}{list(group.shape)}", f"an integer or a string for each of {label.shape[1]}"
         )
-    w = np.ones(len(label)) if weights is None else as_ratio("weights", weights, label.shape)
+    if weights is None:
+        w = np.ones(label.shape)
+    else:
+        w = as_ratio("weights", np.atleast_2d(np.asarray(weights)), label.shape)
     names = np.unique(group).tolist() if groups is None else list(groups)
     if len(names) < 2 or len(set(names)) < len(names):
         raise ArgumentError("groups", repr(names), "two names or more, none of them twice")
@@ -143,7 +148,7 @@ def fairness(
     for i, name in enumerate(names):
         mine = group == name
         rng = np.random.default_rng([seed, _PURPOSE, i])
-        table, around, samples = _resampled(prediction[mine], label[mine], w[mine], classes, resamples, rng)
+        table, around, samples = _resampled(prediction[:, mine], label[:, mine], w[:, mine], classes, resamples, rng)
         tables.append(table)
         smooth.append(around)
         drawn.append(samples)
@@ -182,29 +187,41 @@ def fairness(
     )
 
 
+def _drawn(argument: str, values: Any, classes: int, *, missing: bool = False) -> np.ndarray:
+    """Class numbers `[S, N]`, of one draw or several."""
+    array = np.asarray(values)
+    flat = class_numbers(argument, array.reshape(-1) if array.ndim == 2 else array, classes, missing=missing)
+    return flat.reshape(array.shape) if array.ndim == 2 else flat[None]
+
+
 def _resampled(prediction: Any, label: Any, w: Any, classes: int, resamples: int, rng: Any) -> tuple:
-    """Weighted counts `[K, K + 1]` of label and prediction: as they are, with pseudo-examples, and `[R, K, K + 1]`."""
-    cells = label * (classes + 1) + np.where(prediction < 0, classes, prediction)
+    """Weighted counts `[K, K + 1]` of label and prediction: as they are, with pseudo-examples, and `[R, K, K + 1]`.
+
+    Of S draws each counts as 1 / S; an example is resampled with all of its draws.
+    """
+    cells, w = label * (classes + 1) + np.where(prediction < 0, classes, prediction), w / len(w)
     size = classes * (classes + 1)
-    table = np.bincount(cells, w, minlength=size).reshape(classes, classes + 1)
-    if not len(label):
+    table = np.bincount(cells.ravel(), w.ravel(), minlength=size).reshape(classes, classes + 1)
+    if not label.size:
         return table, table, np.zeros((resamples, *table.shape))
-    kinds, many = np.unique(np.stack([cells, w]), axis=1, return_counts=True)
+    # Examples that look alike in every draw are one kind, however many they are.
+    draws, n = cells.shape
+    kinds, many = np.unique(np.concatenate([cells, w]), axis=1, return_counts=True)
     pseudo = np.full((classes, classes + 1), 1 / (classes - 1))
     pseudo[:, -1] = 0
     np.fill_diagonal(pseudo, 1)
     pseudo[~np.isin(np.arange(classes), label)] = 0
     where = np.flatnonzero(pseudo)
-    cell = np.concatenate([kinds[0].astype(np.int64), where])
-    weight = np.concatenate([kinds[1], np.full(len(where), w.mean())])
+    place = np.zeros((kinds.shape[1] + len(where), size))
+    rows = np.broadcast_to(np.arange(kinds.shape[1]), (draws, kinds.shape[1]))
+    np.add.at(place, (rows, kinds[:draws].astype(np.int64)), kinds[draws:])
+    place[np.arange(kinds.shape[1], len(place)), where] = w.sum(axis=0).mean()
     mass = np.concatenate([many, pseudo.ravel()[where]])
-    around = np.bincount(cell, mass * weight, minlength=size).reshape(table.shape)
-    place = np.zeros((len(cell), size))
-    place[np.arange(len(cell)), cell] = weight
-    rows = max(1, _CHUNK // len(cell))
+    around = (mass @ place).reshape(table.shape)
+    step = max(1, _CHUNK // len(mass))
     blocks = [
-        rng.multinomial(len(label), mass / mass.sum(), min(rows, resamples - start)) @ place
-        for start in range(0, resamples, rows)
+        rng.multinomial(n, mass / mass.sum(), min(step, resamples - start)) @ place
+        for start in range(0, resamples, step)
     ]
     return table, around, np.concatenate(blocks).reshape(resamples, *table.shape)
 

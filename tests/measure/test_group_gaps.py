@@ -92,3 +92,21 @@ def test_refuses(change, argument):
     with pytest.raises(ArgumentError) as error:
         fairness(**{"prediction": PREDICTION, "label": LABEL, "group": GROUP, "classes": 2} | change)
     assert error.value.argument == argument
+
+
+def test_draws_of_the_same_examples_are_no_more_examples():
+    """A draw counted three times is the draw; draws that differ have the mean of their rates."""
+    rng = np.random.default_rng(5)
+    label, group = rng.integers(0, 3, 150), rng.integers(0, 2, 150)
+    first, second = (np.where(rng.random(150) < 0.8, label, rng.integers(-1, 3, 150)) for _ in range(2))
+    weights = rng.choice([0.5, 1.0, 2.0], 150)
+    asked = {"classes": 3, "resamples": 200}
+    one = fairness(first, label, group, weights=weights, **asked)
+    three = fairness(np.stack([first] * 3), np.stack([label] * 3), group, weights=np.stack([weights] * 3), **asked)
+    for name in ("equalised_odds", "accuracy_gap", "demographic_parity_ratio"):
+        a, b = getattr(one, name), getattr(three, name)
+        assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high), rel=1e-9)
+    both = fairness(np.stack([first, second]), np.stack([label] * 2), group, **asked)
+    apart = [fairness(drawn, label, group, **asked).accuracy for drawn in (first, second)]
+    np.testing.assert_allclose(both.accuracy, np.mean(apart, axis=0))
+    assert both.n.sum() == 150

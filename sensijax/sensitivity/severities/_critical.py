@@ -8,10 +8,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import betaincinv
 
 from sensijax.core import ArgumentError, Model
 from sensijax.core.rows import chunks
+from sensijax.measure._binomial import clopper_pearson
 from sensijax.sensitivity.derivatives._coupling import refuse_coupling
 from sensijax.sensitivity.derivatives._pure import Pure, batch, program, pure
 from sensijax.sensitivity.severities._stress import at_severities, check_scale, example_keys, labels, require_logits
@@ -77,7 +77,7 @@ class CriticalSeverity:
             raise ArgumentError("severities", f"{wrong[0]:g}", f"in [0, {self.grid[-1]:g}], the range of the scan")
         n = len(self.severity)
         alive = (self.severity[None] > at[:, None]).sum(axis=1)
-        low, high = clopper_pearson(alive, n, level)
+        low, high = clopper_pearson(alive, n, _share("level", level))
         scanned = dict(zip(self.grid.tolist(), self.kept.mean(axis=1).tolist(), strict=True))
         kept = [scanned.get(float(s), np.nan) for s in at]
         return pd.DataFrame({"severity": at, "survival": alive / n, "low": low, "high": high, "kept": kept, "n": n})
@@ -210,24 +210,10 @@ def critical_severity(
     return CriticalSeverity(severity, status, returns, nonfinite, grid, kept, float(tolerance), relative)
 
 
-def clopper_pearson(successes: Any, n: int, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """The exact interval of a share: low and high, of the shape of `successes`.
-
-    Reference:
-      Clopper and Pearson, "The use of confidence or fiducial limits", Biometrika 26 (1934).
-    """
-    _share("level", level)
-    successes = np.asarray(successes)
-    tail = (1 - level) / 2
-    with np.errstate(invalid="ignore"):
-        low = np.where(successes > 0, betaincinv(np.maximum(successes, 1), n - successes + 1, tail), 0.0)
-        high = np.where(successes < n, betaincinv(successes + 1, np.maximum(n - successes, 1), 1 - tail), 1.0)
-    return low, high
-
-
-def _share(argument: str, value: float) -> None:
+def _share(argument: str, value: float) -> float:
     if not 0 < value < 1:
         raise ArgumentError(argument, value, "strictly between 0 and 1")
+    return value
 
 
 def _rows(
