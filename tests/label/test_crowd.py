@@ -55,6 +55,34 @@ def test_votes_depend_on_the_id_and_the_annotator_alone(votes):
     assert (np.asarray(other.votes)[:, 1] != np.asarray(votes.votes)[:, 0]).any()  # as good, not the same person
 
 
+def test_a_change_of_accuracy_or_difficulty_and_one_who_joins_keep_every_other_draw():
+    """With abstention and fatigue: who votes on what, when, and what the others say stays as it was."""
+    rates = {"abstain": [0.0, 0.3, 0.1], "fatigue": [0.001] * 3}
+    before = Crowd(CONFUSION, **rates)(KEY, Y, ids=IDS)
+    said = np.asarray(before.votes)
+    sharper = np.concatenate([annotators.reliable(0.9, K)[None], CONFUSION[1:]])
+    better = Crowd(sharper, **rates)(KEY, Y, ids=IDS)
+    np.testing.assert_array_equal(better.when, before.when)
+    np.testing.assert_array_equal(np.asarray(better.votes)[:, 1:], said[:, 1:])
+    right, were = np.asarray(better.votes)[:, 0] == Y, said[:, 0] == Y
+    assert right[were].all() and right.sum() > were.sum()
+    hard = np.where(np.arange(N) < N // 2, 0.0, 0.5)
+    harder = Crowd(CONFUSION, **rates)(KEY, Y, hard, ids=IDS)
+    np.testing.assert_array_equal(harder.when, before.when)
+    np.testing.assert_array_equal(np.asarray(harder.votes)[hard == 0], said[hard == 0])
+    assert (np.asarray(harder.votes)[hard > 0] != said[hard > 0]).any()
+    joined = Crowd(CONFUSION[[0, 1, 2, 0]], abstain=[0.0, 0.3, 0.1, 0.2], fatigue=[0.001] * 4)(KEY, Y, ids=IDS)
+    np.testing.assert_array_equal(np.asarray(joined.votes)[:, :3], said)
+    np.testing.assert_array_equal(np.asarray(joined.when)[:, :3], before.when)
+
+
+def test_a_change_of_accuracy_keeps_who_gets_what():
+    rates = {"abstain": [0.0, 0.3, 0.1], "fatigue": [0.0] * 3}
+    before, after = (Crowd(C, per_item=2, **rates)(KEY, Y, ids=IDS) for C in (CONFUSION, CONFUSION[[1, 1, 2]]))
+    np.testing.assert_array_equal(after.when, before.when)
+    np.testing.assert_array_equal(np.asarray(after.votes)[:, 1:], np.asarray(before.votes)[:, 1:])
+
+
 def test_the_majority_of_a_crowd_is_symmetric_noise_at_the_exact_rate():
     """Votes of three annotators against `CrowdMajority`: 5 binomial standard errors, of both wrong classes too."""
     for error in (0.2, 0.5):
