@@ -17,11 +17,14 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from sensijax.campaign import Campaign as Campaign
     from sensijax.campaign import Cell as Cell
+    from sensijax.campaign import Monitor as Monitor
     from sensijax.campaign import Plan as Plan
     from sensijax.campaign import Progress as Progress
     from sensijax.campaign import Results as Results
     from sensijax.campaign import Scenario as Scenario
     from sensijax.campaign import Sweep as Sweep
+    from sensijax.campaign import Timeline as Timeline
+    from sensijax.campaign import Windowed as Windowed
     from sensijax.campaign import campaign_response as campaign_response
     from sensijax.campaign import compare as compare
     from sensijax.campaign import design as design
@@ -48,11 +51,14 @@ _HOME = {
     "sensijax.campaign": (
         "Campaign",
         "Cell",
+        "Monitor",
         "Plan",
         "Progress",
         "Results",
         "Scenario",
         "Sweep",
+        "Timeline",
+        "Windowed",
         "campaign_response",
         "compare",
         "design",

@@ -42,6 +42,7 @@ from sensijax.campaign.results._propagation import propagation as propagation
 from sensijax.campaign.results._responses import Completeness as Completeness
 from sensijax.campaign.results._responses import Responses as Responses
 from sensijax.campaign.results._results import Results as Results
+from sensijax.campaign.results._timelines import Watched as Watched
 from sensijax.campaign.results._verify import Findings as Findings
 from sensijax.campaign.results._verify import verify as verify
 from sensijax.campaign.schedule._costs import Costs as Costs
@@ -51,3 +52,6 @@ from sensijax.campaign.schedule._forecast import Forecast as Forecast
 from sensijax.campaign.schedule._forecast import forecast as forecast
 from sensijax.campaign.store._location import open_folder as open_folder
 from sensijax.campaign.store._location import open_store as open_store
+from sensijax.campaign.timeline import Monitor as Monitor
+from sensijax.campaign.timeline import Timeline as Timeline
+from sensijax.campaign.timeline import Windowed as Windowed

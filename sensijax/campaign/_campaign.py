@@ -16,6 +16,10 @@ from sensijax.campaign._perturbing import perturbation_faults
 from sensijax.campaign._scenario import STAGE_NAME, Scenario, Sweep, missing_options
 from sensijax.campaign._standing import Standings, fitted, standing_faults
 from sensijax.campaign.design import Design, isolated
+from sensijax.campaign.timeline._address import Addresses
+from sensijax.campaign.timeline._defaults import filled_in
+from sensijax.campaign.timeline._door import timeline_faults
+from sensijax.campaign.timeline._timeline import Timeline
 from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model, digest
 from sensijax.core.errors import did_you_mean
 from sensijax.drift import Drift
@@ -47,6 +51,8 @@ class Campaign:
         alone.
       name: how reports call it.
       tolerance: the loss of accuracy (regression: of R^2) that is acceptable, in (0, 1); verdicts are against it.
+      timelines: name to `Timeline`: streams in which a drift stage comes and goes while monitors watch. They are beside
+        the scenarios, and change none of their tiles.
 
     Raises:
       CampaignError: with all faults at once: a severity that is NaN, negative or above the scale, no clean baseline,
@@ -68,6 +74,7 @@ class Campaign:
     seeds: int | Sequence[int] = 1
     name: str = "campaign"
     tolerance: float = 0.05
+    timelines: Mapping[str, Timeline] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         faults = list(campaign_faults(self))
@@ -76,6 +83,8 @@ class Campaign:
         seeds = range(self.seeds) if isinstance(self.seeds, (int, np.integer)) else self.seeds
         object.__setattr__(self, "seeds", tuple(int(seed) for seed in seeds))
         object.__setattr__(self, "stages", dict(self.stages))
+        filled = {n: filled_in(t, self.stages[t.stage], self.data.is_classification) for n, t in self.timelines.items()}
+        object.__setattr__(self, "timelines", filled)
 
     @functools.cached_property
     def scenarios(self) -> tuple[Scenario, ...]:
@@ -99,6 +108,11 @@ class Campaign:
     def standings(self) -> Standings:
         """What the examples are called in each scenario, and how much each counts."""
         return Standings(self)
+
+    @functools.cached_property
+    def addresses(self) -> Addresses:
+        """What the exhibits of its timelines are called."""
+        return Addresses(self)
 
     def seeds_of(self, scenario: Scenario) -> tuple[int, ...]:
         """The seeds that a scenario runs for: the first alone if it draws nothing."""
@@ -158,6 +172,8 @@ def campaign_faults(campaign: Any) -> Iterator[Fault]:
             yield from perturbation_faults(campaign.data, perturbations)
         if isinstance(campaign.model, Model):
             yield from _model_faults(campaign.model, campaign.data)
+    if campaign.stages is not ABSENT and isinstance(campaign.stages, Mapping):
+        yield from timeline_faults(campaign.timelines, campaign.data, campaign.model, campaign.stages, sound)
 
 
 def _seed_faults(seeds: Any) -> Iterator[Fault]:

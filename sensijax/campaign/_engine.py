@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, Self
 
 import jax
@@ -17,8 +17,8 @@ from sensijax.campaign._paths import Paths, moving
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._programs import Name, Programs
 from sensijax.campaign._standing import Standing
-from sensijax.campaign._structure import OnDevice, Structure
-from sensijax.core import ArgumentError, Layout, Place, chunks, stage_key_data, take
+from sensijax.campaign._structure import Link, OnDevice, Structure
+from sensijax.core import ArgumentError, Batch, Layout, Place, chunks, stage_key_data, take
 from sensijax.core.rows import Chunk
 
 
@@ -155,6 +155,37 @@ class Engine:
             parts.append(np.asarray(x)[: chunk.valid])
             found += self._respond(chunk, batch, x, paths, standing)
         return np.concatenate(parts)[paths.answer], gathered(tile, found)
+
+    def answers(
+        self, positions: np.ndarray, ids: np.ndarray, y: np.ndarray, links: Sequence[Link], *, keep_inputs: bool = False
+    ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]:
+        """What becomes of rows which no tile holds, such as those of a stream.
+
+        Args:
+          positions: integers `[n]`, n >= 1: which of the campaign's examples they are.
+          ids: uint32 `[n, 2]`, the address of each row's draws within a stage.
+          y: `[n, ...]`, what they are judged by.
+          links: the stages that move them, in order.
+          keep_inputs: whether to return what the model is shown.
+
+        Returns:
+          The responses `[n]` by name, of which those that compare with clean outputs compare the outputs with
+          themselves; the outputs `[n, ...]`; and the inputs `[n, ...]`, or None.
+        """
+        self.compile(tuple(link.structure for link in links))
+        examples, sound, parts = self.campaign.examples.x, np.ones(self.micro_batch, bool), []
+        for rows, valid in chunks(len(positions), self.micro_batch):
+            x: Any = examples[positions[rows]]
+            moved, batch = x, Batch(x, y[rows], ids[rows], None, sound)  # type: ignore[arg-type]
+            for link in links:
+                met = batch if link.labels is None else dataclasses.replace(batch, y=link.labels[rows])
+                key = np.broadcast_to(link.key, (len(rows), 2))
+                moved = self._executables[link.structure](take(link.settings, rows), key, met, moved, valid)
+            outputs = self._forward(moved)
+            columns = self._executables["measure"](outputs, dataclasses.replace(batch, clean=outputs))
+            found = (columns, outputs, moved if keep_inputs else None)
+            parts.append(jax.tree.map(lambda leaf, valid=valid: np.asarray(leaf)[:valid], found))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
 
     def row(self, tile: Tile, row: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """One row of a tile, computed in the very micro-batch that it belongs to: its input `[...]`, its responses."""

@@ -10,6 +10,7 @@ from sensijax.campaign._engine import Engine
 from sensijax.campaign._pictures import picture_exhibits
 from sensijax.campaign._plan import Plan
 from sensijax.campaign.store._store import Store
+from sensijax.campaign.timeline._watching import timeline_exhibits
 
 
 class Exhibit(NamedTuple):
@@ -26,13 +27,24 @@ class Exhibit(NamedTuple):
 
 def missing_exhibits(campaign: Campaign, plan: Plan, store: Store) -> list[Exhibit]:
     """The exhibits of a campaign that its store does not have."""
-    every = [Exhibit(*found) for found in picture_exhibits(campaign, plan)]
+    makers = picture_exhibits, timeline_exhibits
+    every = [Exhibit(*found) for maker in makers for found in maker(campaign, plan)]
     return [exhibit for exhibit in every if store.find_exhibit(exhibit.address) is None]
 
 
-def keep_exhibits(campaign: Campaign, plan: Plan, engine: Engine, store: Store) -> None:
-    """Makes what is missing, one after the other: a kill costs the one in hand."""
+def keep_exhibits(
+    campaign: Campaign, plan: Plan, engine: Engine, store: Store, note: Callable[[str], None] = lambda phase: None
+) -> None:
+    """Makes what is missing, one after the other: a kill costs the one in hand.
+
+    Args:
+      campaign, plan: what they are of.
+      engine: what computes.
+      store: where they are kept.
+      note: called with the phase, "exhibits", before each.
+    """
     for address, make in missing_exhibits(campaign, plan, store):
+        note("exhibits")
         store.commit_exhibit(address, make(engine))
 
 

@@ -1,6 +1,8 @@
 """The names that a spec's `kind` may have, and the classes that they stand for."""
 
+import inspect
 import re
+from collections.abc import Callable
 from typing import Any
 
 from sensijax import attack, drift, label, perturb
@@ -41,6 +43,43 @@ def label_kinds() -> dict[str, type]:
       'Symmetric'
     """
     return _public(label, label.LabelNoise)
+
+
+def shape_kinds() -> dict[str, type]:
+    """The names that a part of a timeline's schedule may have, and what they stand for.
+
+    Example:
+      >>> shape_kinds()["gradual"].__name__
+      'Gradual'
+    """
+    return {_snake(cls.__name__): cls for cls in (drift.Sudden, drift.Gradual, drift.Incremental, drift.Recurring)}
+
+
+def detector_kinds() -> dict[str, type]:
+    """The names that a monitor's `kind` may have for online detectors, and what they stand for.
+
+    Example:
+      >>> detector_kinds()["page_hinkley"].__name__
+      'PageHinkley'
+    """
+    return _public(drift.detect, drift.detect.Detector)
+
+
+def test_kinds() -> dict[str, Callable[..., drift.detect.Detection]]:
+    """The names that a monitor's `kind` may have for tests of windows, and what they stand for.
+
+    Example:
+      >>> test_kinds()["mmd"].__name__
+      'mmd'
+    """
+    functions = {name: f for name, f in vars(drift.detect).items() if inspect.isfunction(f)}
+    returned = drift.detect.Detection, "Detection"
+    takes = {name: inspect.signature(function) for name, function in functions.items()}
+    return {
+        name: functions[name]
+        for name, s in takes.items()
+        if list(s.parameters)[:2] == ["reference", "sample"] and s.return_annotation in returned
+    }
 
 
 def _public(room: Any, base: type) -> dict[str, type]:

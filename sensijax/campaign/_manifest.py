@@ -13,6 +13,7 @@ from sensijax.campaign._pictures import picture_of
 from sensijax.campaign._plan import Plan
 from sensijax.campaign._standing import relabels
 from sensijax.campaign.store._store import LAYOUT
+from sensijax.campaign.timeline._facts import timeline_facts
 from sensijax.core import ArgumentError, digest, stage_key_data
 from sensijax.core.keys import GENERATOR
 from sensijax.drift import Drift
@@ -82,6 +83,7 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
             }
             for s in campaign.scenarios
         },
+        "timelines": timeline_facts(campaign, plan),
         "tiles": [
             {
                 "id": tile.id,

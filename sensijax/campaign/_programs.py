@@ -8,7 +8,7 @@ pair with the model would cost k (k + 1) / 2 of them. An attack is two programs 
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,13 @@ import jax.numpy as jnp
 from sensijax import measure as measures
 from sensijax.attack import Attack
 from sensijax.campaign._attacking import AttackStructure
-from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._structure import DIGEST_WIDTH, DriftStructure, OnDevice, PerturbationStructure, Structure
 from sensijax.core import Batch, Place, digest, function_digest
 from sensijax.core.struct import struct
 from sensijax.drift import Drift
+
+if TYPE_CHECKING:
+    from sensijax.campaign._campaign import Campaign
 
 
 @struct
@@ -60,7 +62,7 @@ class Programs:
       fused: attacks of which is known whether steps between two looks of the host had better be one program.
     """
 
-    def __init__(self, campaign: Campaign):
+    def __init__(self, campaign: "Campaign"):
         self.campaign = campaign
         examples = campaign.examples
         self._x = (examples.x.shape[1:], examples.x.dtype)

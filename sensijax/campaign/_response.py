@@ -190,7 +190,7 @@ def campaign_response(
 class _Asked:
     """What a campaign's door looks at."""
 
-    name, tolerance = "response", 0.05
+    name, tolerance, timelines = "response", 0.05, {}
 
     def __init__(self, model: Any, data: Any, stages: Any, seed: Any):
         self.model, self.data, self.stages, self.seeds, self.design = model, data, stages, [seed], isolated()

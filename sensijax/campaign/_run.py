@@ -30,7 +30,8 @@ class Progress(NamedTuple):
     """Where a run is; handed to `progress` from time to time.
 
     Attributes:
-      phase: what is being done: "planning", "measuring", "compiling", "running", "done".
+      phase: what is being done: "planning", "measuring", "compiling", "running", "exhibits" (what
+        the report shows beside the responses), "done".
       tiles, tiles_total: tiles finished (those of earlier runs too), and in all.
       rows, rows_total: the same in rows.
       seconds: since the start.

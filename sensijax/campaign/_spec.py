@@ -16,6 +16,7 @@ from sensijax.campaign._importing import ImportFault, failure, import_target
 from sensijax.campaign._kinds import attack_kinds, drift_kinds, kinds, label_kinds
 from sensijax.campaign._scenario import Sweep, options_of, statics, sweep
 from sensijax.campaign._spec_tables import DESIGNS, SpecTable, table_faults
+from sensijax.campaign._spec_timelines import placed, read_timelines
 from sensijax.campaign.store._location import is_url
 from sensijax.core import ArgumentError, CampaignError, Dataset, Fault, Model
 from sensijax.core.errors import did_you_mean
@@ -92,6 +93,7 @@ class _Reader:
             seeds=self._campaign("seeds", 1),
             name=self._campaign("name", "campaign"),
             tolerance=self._campaign("tolerance", 0.05),
+            timelines=read_timelines(self.raw.get("timeline"), self.path.parent, self._fault),
         )
         self.faults += [self._placed(fault) for fault in campaign_faults(draft)]
         if self.faults or not whole:
@@ -256,6 +258,8 @@ class _Reader:
             path = (head, "load")
         elif head in ("name", "seeds", "tolerance"):
             written, path = f"campaign.{head}", ("campaign", head)
+        elif head == "timelines":
+            written, path = placed(rest, self.raw["timeline"])
         elif head == "stages":
             names = [raw.get("name") if isinstance(raw, dict) else None for raw in self.raw["stage"]]
             name = max((n for n in names if isinstance(n, str) and f"{rest}.".startswith(f"{n}.")), key=len)
@@ -264,10 +268,10 @@ class _Reader:
 
     def _written(self, path: tuple) -> str:
         """`stage.fog.severity`: a stage goes by its name, or by its number where it has none."""
-        if len(path) > 1 and path[0] == "stage":
-            raw = self.raw["stage"][path[1]]
+        if len(path) > 1 and path[0] in ("stage", "timeline"):
+            raw = self.raw[path[0]][path[1]]
             name = raw.get("name") if isinstance(raw, dict) else None
-            path = (f"stage.{name}" if isinstance(name, str) else f"stage[{path[1]}]", *path[2:])
+            path = (f"{path[0]}.{name}" if isinstance(name, str) else f"{path[0]}[{path[1]}]", *path[2:])
         text = ""
         for part in path:
             text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -288,6 +292,7 @@ class _Draft:
     seeds: Any
     name: Any
     tolerance: Any
+    timelines: Any
 
 
 class _Lines:
@@ -299,7 +304,10 @@ class _Lines:
         counts: dict[tuple, int] = {}
         for number, line in enumerate(text.splitlines(), start=1):
             if header := re.match(r"\s*(\[\[?)\s*([A-Za-z0-9_.\"-]+)\s*\]", line):
-                table = tuple(part.strip('"') for part in header[2].split("."))
+                table = ()
+                for part in header[2].split("."):  # [[timeline.monitor]] is of the latest [[timeline]]
+                    table = (*table, counts[table]) if table in counts else table
+                    table = (*table, part.strip('"'))
                 if header[1] == "[[":
                     counts[table] = counts.get(table, -1) + 1
                     table = (*table, counts[table])

@@ -97,6 +97,7 @@ class SpecTable(_Table):
     data: _DataTable
     design: _DesignTable = _IsolatedTable(kind="isolated")
     stage: Annotated[list[_StageTable], pydantic.Field(min_length=1)]
+    timeline: Any = None  # `_spec_timelines` looks at these
     run: _RunTable = _RunTable()
 
 

@@ -164,7 +164,7 @@ def standing_faults(data: Dataset, model: Any, stages: Mapping[str, Sweep]) -> I
     Yields:
       One `Fault` for each thing that is wrong.
     """
-    classes = _classes(data, model)
+    classes = classes_of(data, model)
     data = data.take(np.argsort(data.ids, kind="stable"))
     for name, sweep in stages.items():
         values = [sweep.at(value) for value in sweep.values]
@@ -191,7 +191,7 @@ def standing_faults(data: Dataset, model: Any, stages: Mapping[str, Sweep]) -> I
             yield Fault(f"stages.{name}", shown, "a noise or drift that these data allow")
 
 
-def _classes(data: Dataset, model: Any) -> int:
+def classes_of(data: Dataset, model: Any) -> int:
     if not data.is_classification:
         return 0
     if isinstance(model, Model):

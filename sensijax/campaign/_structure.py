@@ -128,6 +128,22 @@ class DriftStructure(PerturbationStructure):
         return leaves
 
 
+class Link(NamedTuple):
+    """A stage that acts on rows which no tile holds.
+
+    Attributes:
+      structure: of its program.
+      settings: leaves `[n, ...]`, what it is at each row.
+      key: uint32 `[2]`, its raw key.
+      labels: `[n]`, those that it is shown if it is an attack.
+    """
+
+    structure: Structure
+    settings: Any
+    key: np.ndarray
+    labels: np.ndarray | None = None
+
+
 def _move(drifts: Drift, stage_keys: jax.Array, ids: jax.Array, x: jax.Array) -> jax.Array:
     def one(drift: Drift, stage: jax.Array, example: jax.Array, v: jax.Array) -> jax.Array:
         return jnp.where(drift.is_identity(), v, drift.inputs(example_key(stage, example), v))

@@ -81,7 +81,7 @@ class Worker:
       environment: what every row says it was computed with.
       micro_batch: rows at once on each device; measured and remembered unless given.
       layout: the devices that rows are dealt out to; one device unless given.
-      note: called with the phase that begins: "measuring", "compiling", "running".
+      note: called with the phase that begins: "measuring", "compiling", "running", "exhibits".
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class Worker:
 
     def exhibits(self) -> None:
         """Keeps what the report shows beside the responses, as far as it is not there yet."""
-        keep_exhibits(self.campaign, self.plan, self._engine, self.store)
+        keep_exhibits(self.campaign, self.plan, self._engine, self.store, self.note)
 
     # --- how ---------------------------------------------------------------------------------------------------------
 

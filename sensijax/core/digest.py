@@ -112,6 +112,24 @@ def function_digest(function: Callable[..., Any], *arguments: Any) -> str:
     raise failure
 
 
+def code_digest(function: Callable[..., Any]) -> str:
+    """The digest of a Python function: bytecode, constants, names, defaults and closure, not what it calls in turn.
+
+    Bytecode differs between versions of Python.
+
+    Args:
+      function: a function, a method, a `functools.partial`, or an object that can be called.
+
+    Returns:
+      32 hexadecimal digits.
+
+    Example:
+      >>> code_digest(lambda x: x + 1) == code_digest(lambda x: x + 2)
+      False
+    """
+    return digest(_code(function))
+
+
 def callbacks(jaxpr: Any) -> list[Callable[..., Any]]:
     """The Python functions that a traced program calls for values, in order.
 

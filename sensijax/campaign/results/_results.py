@@ -16,6 +16,7 @@ from sensijax.campaign.results._bounded import in_blocks, joined
 from sensijax.campaign.results._effects import contrasts_of, effects_of, pairs_of, profile_of
 from sensijax.campaign.results._responses import Responses
 from sensijax.campaign.results._slices import annotation_of, groups_of
+from sensijax.campaign.results._timelines import Watched, timeline_of, timelines_of
 from sensijax.core.errors import ArgumentError
 
 
@@ -223,6 +224,31 @@ class Results(Responses):
           ArgumentError: for a regression.
         """
         return annotation_of(self)
+
+    # --- in time -----------------------------------------------------------------------------------------------------
+
+    def timeline(self, name: str) -> Watched:
+        """A timeline: what happened, what the model did meanwhile, what each monitor said, and how good that is.
+
+        Raises:
+          ArgumentError: for a timeline that the campaign does not have.
+          StoreError: if none of its streams has been computed.
+        """
+        return timeline_of(self, name)
+
+    def timelines(self) -> pd.DataFrame:
+        """One row for each timeline and monitor: what it found, how late, and at the price of which false alarms.
+
+        Returns:
+          Columns: timeline, monitor, signal, kind (the detector or test), labels (whether it needs them), streams (one
+          a seed), changes (in each, that lead away from no drift), rate (the share of them that was found) with
+          Wilson's interval over streams (low, high), chance (the rate of as many alarms at random places), mean_delay
+          (steps, NaN if nothing was found), repeats (alarms after the first, in a stream), false_per_10k (false alarms
+          in 10,000 quiet steps), stated_per_10k (what it promises to stay at or below; NaN if nothing); and the same of
+          a monitor that always fires and of one that never does: always_rate, always_delay, always_repeats,
+          always_false_per_10k, never_rate, never_false_per_10k. Timelines of which no stream is there are left out.
+        """
+        return timelines_of(self)
 
     # --- where it goes wrong -----------------------------------------------------------------------------------------
 

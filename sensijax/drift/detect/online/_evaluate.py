@@ -79,7 +79,13 @@ class Evaluation:
         return "\n".join(lines)
 
 
-def evaluate(alarms: Alarms | Any, changes: Sequence[Any] | np.ndarray, *, horizon: int | None = None) -> Evaluation:
+def evaluate(
+    alarms: Alarms | Any,
+    changes: Sequence[Any] | np.ndarray,
+    *,
+    horizon: int | None = None,
+    ignore: Any = None,
+) -> Evaluation:
     """Delay, false alarms and recall, with the same of a detector that always fires and of one that never does.
 
     Args:
@@ -87,12 +93,15 @@ def evaluate(alarms: Alarms | Any, changes: Sequence[Any] | np.ndarray, *, horiz
       changes: indices of the first values after each change, `[C]`, the same for all streams; or a list of S of them.
       horizon: how many values an episode lasts at most; up to the next change unless given. Without it there is nothing
         quiet after the first change, and an alarm at any time after counts as found.
+      ignore: booleans `[T]` or of the alarms' shape, values that count neither way: alarms there are not counted, and
+        the values belong to no episode and are not quiet. None unless given.
 
     Returns:
       Sums over streams, means over the changes that were found.
 
     Raises:
-      ArgumentError: if an index lies outside the stream, indices do not rise, or the horizon is not 1 or more.
+      ArgumentError: if an index lies outside the stream, indices do not rise, the horizon is not 1 or more, or
+        `ignore` has another shape.
 
     Example:
       >>> fired = np.zeros(1000, bool)
@@ -112,9 +121,12 @@ def evaluate(alarms: Alarms | Any, changes: Sequence[Any] | np.ndarray, *, horiz
     if len(each) != len(drift):
         raise ArgumentError("changes", f"those of {len(each)} streams", f"those of {len(drift)}, or one list for all")
     starts = [_starts(one, drift.shape[1]) for one in each]
-    always, never = np.ones_like(drift), np.zeros_like(drift)
-    baselines = {"always": _count(always, starts, horizon), "never": _count(never, starts, horizon)}
-    return dataclasses.replace(_count(drift, starts, horizon), baselines=baselines)
+    left_out = np.zeros(drift.shape, bool) if ignore is None else np.asarray(ignore)
+    if left_out.dtype != bool or left_out.shape not in (drift.shape, drift.shape[1:]):
+        raise ArgumentError("ignore", f"{left_out.dtype}{list(left_out.shape)}", f"booleans {list(drift.shape[1:])}")
+    counted = np.broadcast_to(~left_out, drift.shape)
+    always, never = (_count(np.full_like(drift, fires), starts, horizon, counted) for fires in (True, False))
+    return dataclasses.replace(_count(drift, starts, horizon, counted), baselines={"always": always, "never": never})
 
 
 def _starts(changes: Any, length: int) -> np.ndarray:
@@ -128,18 +140,19 @@ def _starts(changes: Any, length: int) -> np.ndarray:
     return starts.astype(np.int64)
 
 
-def _count(drift: np.ndarray, starts: list[np.ndarray], horizon: int | None) -> Evaluation:
+def _count(drift: np.ndarray, starts: list[np.ndarray], horizon: int | None, counted: np.ndarray) -> Evaluation:
     length, delays, chances, repeats, false, quiet = drift.shape[1], [], [], 0, 0, 0
-    for fired, begins in zip(drift, starts, strict=True):
+    drift = drift & counted
+    for fired, begins, counts in zip(drift, starts, counted, strict=True):
         ends = np.append(begins, length)[1:]
         ends = ends if horizon is None else np.minimum(ends, begins + int(horizon))
-        outside = np.ones(length, bool)
+        outside = counts.copy()
         for begin, end in zip(begins, ends, strict=True):
             hits = np.flatnonzero(fired[begin:end])
             delays += hits[:1].tolist()
             repeats += max(len(hits) - 1, 0)
             outside[begin:end] = False
-            chances.append(_hit(length, int(fired.sum()), int(end - begin)))
+            chances.append(_hit(int(counts.sum()), int(fired.sum()), int(counts[begin:end].sum())))
         false += int((fired & outside).sum())
         quiet += int(outside.sum())
     mean, median = (float(np.mean(delays)), float(np.median(delays))) if delays else (float("nan"),) * 2
