@@ -10,7 +10,10 @@ from jaxtyping import Array, Int32
 from scipy import stats
 
 from sensijax.core import ArgumentError
+from sensijax.core.struct import static
 from sensijax.drift import detect
+from sensijax.drift.detect.online._calibrate import _simulate
+from sensijax.drift.detect.online._detector import say
 from sensijax.drift.detect.online.kswin import _p_values
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "river.npz")
@@ -89,6 +92,42 @@ def test_online_mmd_is_the_unbiased_estimate(reference, mmd):
     found = detect.run(detector, stream)
     assert found.statistic is not None and found.statistic[-1] == pytest.approx(expected, abs=2e-6)
     assert not found.statistic[:9].any()
+
+
+def test_a_replayed_window_is_compared_with_the_rest_of_the_reference():
+    x = np.random.default_rng(2).normal(size=(60, 2)).astype(np.float32)
+    detector = detect.OnlineMMD(window=6, bandwidth=1.5).fit(x)
+    prepared, state, order = detector.prepare(jnp.asarray(x)), detector.init(), np.random.default_rng(3).permutation(60)
+    for row in order[:8]:
+        state, info = detector.replay(state, jnp.asarray(x[row]), prepared[row])
+    rest = detect.OnlineMMD(window=6, bandwidth=1.5).fit(np.delete(x, order[2:8], axis=0))
+    found = detect.run(rest, x[order[2:8]]).statistic
+    assert found is not None and float(info.statistic) == pytest.approx(found[-1], abs=1e-6)
+
+
+class Echo(detect.Detector):
+    """Its statistic is the value; a window of five, in which no row may come twice."""
+
+    window: int = static(default=5)
+    distinct = True
+
+    def init(self, key=None):
+        return jnp.int32(0)
+
+    def update(self, state, value):
+        return state, say(value < 0, value, state)
+
+
+def test_rows_are_drawn_evenly_and_not_twice_within_a_window():
+    """Of 10 rows, 400 streams of 30: each about 1,200 times, a band of 4 binomial standard errors; any after any."""
+    rows = np.asarray(_simulate(Echo(), jax.random.key(4), jnp.arange(10.0), 30, 400)).T  # type: ignore[call-arg]
+    windows = np.sort(np.lib.stride_tricks.sliding_window_view(rows, 5, axis=1), axis=2)
+    assert (np.diff(windows, axis=2) > 0).all()
+    for place in (0, 4, 29):
+        counts = np.bincount(rows[:, place].astype(int), minlength=10)
+        assert (np.abs(counts - 40) < 4 * np.sqrt(400 * 0.09)).all()
+    after = np.bincount(((rows[:, 5:] - rows[:, :-5]) % 10).astype(int).ravel(), minlength=10)
+    assert (np.abs(after[1:] / after.sum() - after[1:].mean() / after.sum()) < 0.02).all() and after[0] > 0
 
 
 def test_online_mmd_has_the_run_time_that_was_asked_for(mmd):

@@ -47,7 +47,8 @@ class Detector:
       random: whether `init` needs a key.
       threshold_field: the field that its statistic must exceed for drift, if the statistic itself does not depend on
         it; such a detector can be calibrated.
-      distinct: whether `calibrate` draws its values without replacement, for a detector that compares them pairwise.
+      distinct: whether `calibrate` draws its values so that the rows in a window differ, for a detector that compares
+        them pairwise.
     """
 
     domain: ClassVar[str] = "numbers"

@@ -102,23 +102,38 @@ class OnlineMMD(Detector):
 
     def update(self, state: OnlineMMDState, value: Array) -> tuple[OnlineMMDState, Info]:
         value = value.astype(jnp.float32)
-        return self.replay(state, value, jnp.mean(self._kernels(jnp.asarray(self.reference), value)))
+        state, among, cross = self._slide(state, value, jnp.mean(self._kernels(jnp.asarray(self.reference), value)))
+        return state, self._judge(state, jnp.float32(self.within) + among - 2 * cross)
 
     def prepare(self, rows: Array) -> Array:
-        # A row of the reference is left out of its own mean kernel: so it is as strange to the rest as a new one is.
+        # A row of the reference is left out of its own mean kernel.
         n = len(rows)
         return jax.lax.map(lambda row: (jnp.sum(self._kernels(rows, row)) - 1) / (n - 1), rows, batch_size=64)
 
     def replay(self, state: OnlineMMDState, value: Array, prepared: Array) -> tuple[OnlineMMDState, Info]:
+        # All rows of the window are left out of the reference, not each of itself alone: the rest is then to the window
+        # what a reference is to new values, and errs about their distribution as a reference of n - w rows does.
+        state, among, cross = self._slide(state, value, prepared)
+        n, w = len(self.reference), self.window
+        to_rest = ((n - 1) * cross - (w - 1) * among) / (n - w)
+        pairs = (n - w) * (n - w - 1)
+        kept, gone, back = (jnp.float32(count / pairs) for count in (n * (n - 1), 2 * w * (n - 1), w * (w - 1)))
+        rest = kept * jnp.float32(self.within) - gone * cross + back * among
+        return state, self._judge(state, rest + among - 2 * to_rest)
+
+    def _slide(self, state: OnlineMMDState, value: Array, mean: Array) -> tuple[OnlineMMDState, Array, Array]:
+        """The state after a value, the mean kernel among the window's, and theirs with the reference."""
         window = jnp.concatenate([state.window[1:], value[None]])
-        cross = jnp.concatenate([state.cross[1:], prepared[None]])
+        cross = jnp.concatenate([state.cross[1:], mean[None]])
         row = self._kernels(window, value)
         gram = jnp.concatenate([jnp.concatenate([state.gram[1:, 1:], row[:-1, None]], axis=1), row[None]])
         w, count = self.window, jnp.minimum(state.count + 1, self.window)
         among = 2 * jnp.sum(jnp.tril(gram, -1)) / (w * (w - 1))
-        statistic = jnp.where(count == w, jnp.float32(self.within) + among - 2 * jnp.mean(cross), 0)
-        drift = (count == w) & (statistic > jnp.float32(self.threshold))
-        return OnlineMMDState(window, cross, gram, count), say(drift, statistic, count)
+        return OnlineMMDState(window, cross, gram, count), among, jnp.mean(cross)
+
+    def _judge(self, state: OnlineMMDState, distance: Array) -> Info:
+        full = state.count == self.window
+        return say(full & (distance > jnp.float32(self.threshold)), jnp.where(full, distance, 0), state.count)
 
     def _kernels(self, rows: Array, value: Array) -> Array:
         scale = -0.5 / jnp.square(jnp.asarray(self.bandwidth, jnp.float32))
