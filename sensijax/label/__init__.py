@@ -3,10 +3,16 @@
 from sensijax.label import annotators as annotators
 from sensijax.label._noise import LabelNoise as LabelNoise
 from sensijax.label._noise import LabelResult as LabelResult
+from sensijax.label.aggregation import GLAD as GLAD
+from sensijax.label.aggregation import MACE as MACE
+from sensijax.label.aggregation import Aggregation as Aggregation
+from sensijax.label.aggregation import DawidSkene as DawidSkene
 from sensijax.label.aggregation import DawidSkeneResult as DawidSkeneResult
 from sensijax.label.aggregation import GLADResult as GLADResult
 from sensijax.label.aggregation import MACEResult as MACEResult
+from sensijax.label.aggregation import Majority as Majority
 from sensijax.label.aggregation import MajorityResult as MajorityResult
+from sensijax.label.aggregation import OneCoin as OneCoin
 from sensijax.label.aggregation import OneCoinResult as OneCoinResult
 from sensijax.label.aggregation import dawid_skene as dawid_skene
 from sensijax.label.aggregation import glad as glad
@@ -25,6 +31,7 @@ from sensijax.label.correction import corrected_accuracy as corrected_accuracy
 from sensijax.label.correction import symmetric_accuracy as symmetric_accuracy
 from sensijax.label.crowd import Crowd as Crowd
 from sensijax.label.crowd_majority import CrowdMajority as CrowdMajority
+from sensijax.label.crowd_vote import CrowdVote as CrowdVote
 from sensijax.label.feature_margin import FeatureMargin as FeatureMargin
 from sensijax.label.feature_margin import difficulty as difficulty
 from sensijax.label.instance_dependent import InstanceDependent as InstanceDependent

@@ -1,7 +1,7 @@
 """The contract of annotation noise: from true labels to the labels that people wrote down."""
 
 import dataclasses
-from typing import Any, ClassVar, Self, dataclass_transform
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +9,18 @@ import numpy as np
 from jaxtyping import Array, Float, Int32
 
 from sensijax.core.errors import ArgumentError
-from sensijax.core.keys import keys_of, words
+from sensijax.core.keys import SHARED, keys_of, words
 from sensijax.core.struct import static, struct
 from sensijax.label._validate import check_labels, flat_examples
+from sensijax.label.votes import Votes
+
+if TYPE_CHECKING:
+    from sensijax.label.crowd import Crowd
 
 LEARNED = {"learned": True}
 """Metadata of a field that `fit` fills in: no parameter, and not shown in the condition."""
+
+VOTERS, _VOTER = 5, 0x766F7465  # how many say what they would have written, and where their keys begin
 
 
 @struct
@@ -27,6 +33,7 @@ class LabelResult:
       probability: float32 `[N]` in [0, 1], the chance that this example's label came out wrong.
       annotator: int32 `[N]`, who wrote the label; -1 where no annotator is modelled.
       when: int32 `[N]`, which of that annotator's labels it was, from 0; -1 where no order is modelled.
+      votes: int32 `[N, A]`, what each of several annotators said, -1 for no vote; None where one wrote the label.
       condition: under which noise, with its parameters, in words.
     """
 
@@ -35,6 +42,7 @@ class LabelResult:
     probability: Float[Array, "n"]
     annotator: Int32[Array, "n"]
     when: Int32[Array, "n"]
+    votes: Int32[Array, "n a"] | None = None
     condition: str = static(default="")
 
     @property
@@ -135,6 +143,31 @@ class LabelNoise:
           ArgumentError: if so.
         """
 
+    def crowd(self, key: Array) -> "Crowd | None":
+        """The annotators behind the labels, with their confusion matrices; None where nobody in particular errs.
+
+        Args:
+          key: the key of the call.
+        """
+        return None
+
+    def votes(self, key: Array, y: Any, x: Any = None, *, ids: Any = None) -> Votes:
+        """What annotators would say who err in this way, each about every item and apart from the others.
+
+        People seldom know how often their annotators are wrong, but how far they agree: the agreement of these votes
+        (`krippendorff_alpha`) is how to find one's place on the axis of the rate.
+
+        Args, Raises: as for a call.
+
+        Returns:
+          The votes of 5 annotators; of those behind the labels, where a noise knows them one by one.
+        """
+        their = jax.random.fold_in(key, SHARED)
+        each = [self(jax.random.fold_in(their, _VOTER + a), y, x, ids=ids) for a in range(VOTERS)]
+        votes = jnp.stack([result.labels for result in each], axis=1)
+        right = jnp.stack([1 - result.probability for result in each], axis=1)
+        return Votes(votes, jnp.full(votes.shape, -1, jnp.int32), right, each[0].truth, self.condition)
+
     def transition(self, key: Array | None = None, y: Any = None, x: Any = None, *, ids: Any = None) -> np.ndarray:
         """How often each class is written down for each true one: T[i, j] = P(observed j | true i).
 
@@ -191,7 +224,7 @@ class LabelNoise:
         """
         y, x, ids = self._door(y, x, ids)
         p = _distributions(self, key, y, x, ids)
-        labels, wrong = _draw(p, _places(key, ids), y)
+        labels, wrong = _draw(p, places(key, ids), y)
         return LabelResult(labels, jnp.asarray(y), wrong, *_provenance(self, key, ids), condition=self.condition)
 
     def _door(self, y: Any, x: Any, ids: Any) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
@@ -220,9 +253,9 @@ class LabelNoise:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, str) or np.ndim(value):
-        return f"array{list(np.shape(value))}" if np.ndim(value) else value
-    return f"{float(value):.7g}"
+    if np.ndim(value):
+        return f"array{list(np.shape(value))}"
+    return f"{float(value):.7g}" if hasattr(value, "dtype") or isinstance(value, (int, float)) else str(value)
 
 
 @jax.jit
@@ -237,7 +270,8 @@ def _provenance(noise: LabelNoise, key: Array, ids: Array) -> tuple[Array, Array
 
 # The draw is a program of its own, which all noises share: most of what compiling one of them costs is in it.
 @jax.jit
-def _places(key: Array, ids: Array) -> Array:
+def places(key: Array, ids: Array) -> Array:
+    """The uniform number of each example: float32 `[N]` in [0, 1), a function of (key, id)."""
     return jax.vmap(lambda own: jax.random.uniform(own, (), jnp.float32))(keys_of(key, ids))
 
 

@@ -194,9 +194,9 @@ def fleiss_kappa(
 def _table(votes: Any, classes: int) -> np.ndarray:
     """float64 `[N, K]`, how many votes each item has for each class."""
     read = read_votes(votes, classes)
-    table = np.zeros((read.items, read.classes))
+    table = np.zeros((read.items + 1, read.classes))  # the last row is for entries that are no votes
     np.add.at(table, (np.asarray(read.item), np.asarray(read.label)), 1)
-    return table
+    return table[:-1]
 
 
 def _with_interval(

@@ -13,6 +13,8 @@ from sensijax.core.errors import ArgumentError
 from sensijax.core.struct import static
 from sensijax.label._noise import LabelNoise
 from sensijax.label._validate import check_rate
+from sensijax.label.symmetric import Symmetric
+from sensijax.label.votes import Votes
 
 MOST_VOTERS = 500
 """Beyond it a probability of float64 may be smaller than the smallest number."""
@@ -68,6 +70,16 @@ class CrowdMajority(LabelNoise):
             return error * h + (1 - error) * jnp.concatenate([h[..., 1:], h[..., -1:]], axis=-1)
 
         return jax.lax.fori_loop(0, self.voters, step, h)[..., 0]
+
+    def votes(self, key: Array, y: Any, x: Any = None, *, ids: Any = None) -> Votes:
+        """What 5 of the annotators would say, who are each wrong as often as `error` says: not what majorities would.
+
+        Args, Raises: as for a call.
+
+        Returns:
+          Their votes.
+        """
+        return Symmetric(rate=self.error, classes=self.classes).votes(key, y, x, ids=ids)
 
     def distributions(self, key: Array, y: Array, x: Array | None, ids: Array) -> Array:
         wrong = self.effective_rate()

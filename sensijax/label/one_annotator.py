@@ -4,14 +4,17 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int32
 
 from sensijax.core.errors import ArgumentError
 from sensijax.core.keys import SHARED, keys_of
 from sensijax.core.struct import static
-from sensijax.label._noise import LabelNoise
+from sensijax.label._noise import LabelNoise, draw_labels, places
 from sensijax.label._uneven import uneven_rates
 from sensijax.label._validate import check_rate
+from sensijax.label.crowd import Crowd
+from sensijax.label.votes import Votes
 
 _WHO, _ORDER = 1, 2  # purposes: folded into an item's key
 
@@ -72,6 +75,22 @@ class OneAnnotator(LabelNoise):
         rate, spread = jnp.asarray(self.rate, jnp.float32), jnp.asarray(self.spread, jnp.float32)
         return uneven_rates(jax.random.fold_in(key, SHARED), rate, self.annotators, spread)
 
+    def crowd(self, key: Array) -> Crowd:
+        right = np.clip(1 - np.asarray(self.error_rates(key), np.float64), 0, 1)
+        return Crowd.of_accuracy(right.tolist(), self.classes)
+
+    def votes(self, key: Array, y: Any, x: Any = None, *, ids: Any = None) -> Votes:
+        """What all annotators would have said, had each labelled every item; where one did, it is that label.
+
+        Args, Raises: as for a call.
+
+        Returns:
+          The votes of the A annotators.
+        """
+        y, x, ids = self._door(y, x, ids)
+        votes, right = _all(self, key, y, ids)
+        return Votes(votes, jnp.full(votes.shape, -1, jnp.int32), right, jnp.asarray(y), self.condition)
+
     def distributions(self, key: Array, y: Array, x: Array | None, ids: Array) -> Array:
         wrong = self.error_rates(key)[self._who(key, ids)][:, None]
         own = y[:, None] == jnp.arange(self.classes)[None]
@@ -90,6 +109,23 @@ class OneAnnotator(LabelNoise):
         """The annotator of each item."""
         place = jnp.floor(_uniform(key, ids, _WHO) * self.annotators).astype(jnp.int32)
         return jnp.minimum(place, self.annotators - 1)  # rounding may lift the largest draw to A
+
+
+@jax.jit
+def _all(noise: OneAnnotator, key: Array, y: Array, ids: Array) -> tuple[Array, Array]:
+    """Votes, and the chance that each is right: `[N, A]` twice."""
+    rates, who = noise.error_rates(key), noise._who(key, ids)
+    own = y[:, None] == jnp.arange(noise.classes)[None]
+    theirs = jax.random.fold_in(key, SHARED)
+
+    def one(row: tuple[Array, Array]) -> Array:
+        a, wrong = row
+        p = jnp.where(own, 1 - wrong, wrong / (noise.classes - 1))
+        place = jnp.where(who == a, places(key, ids), places(jax.random.fold_in(theirs, a + 1), ids))
+        return draw_labels(place, p, y)
+
+    votes = jax.lax.map(one, (jnp.arange(noise.annotators, dtype=jnp.int32), rates)).T
+    return votes, jnp.broadcast_to(1 - rates[None], votes.shape)
 
 
 def _uniform(key: Array, ids: Array, purpose: int) -> Float[Array, "n"]:

@@ -12,7 +12,7 @@ class Votes:
 
     Attributes:
       votes: int32 `[N, A]`, the class that was written down; -1 where there is no vote.
-      when: int32 `[N, A]`, which of the annotator's votes it was, from 0; -1 where there is no vote.
+      when: int32 `[N, A]`, which of the annotator's votes it was, from 0; -1 where there is no vote, or no order.
       accuracy: float32 `[N, A]`, the chance that this annotator is right about this item at that moment; where there is
         no vote, what it would have been.
       truth: int32 `[N]`, the true classes.

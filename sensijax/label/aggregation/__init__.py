@@ -1,5 +1,12 @@
 """From the labels of many annotators to one for each example, with a posterior, and to what each annotator is worth."""
 
+from sensijax.label.aggregation.aggregations import GLAD as GLAD
+from sensijax.label.aggregation.aggregations import MACE as MACE
+from sensijax.label.aggregation.aggregations import Aggregation as Aggregation
+from sensijax.label.aggregation.aggregations import DawidSkene as DawidSkene
+from sensijax.label.aggregation.aggregations import Majority as Majority
+from sensijax.label.aggregation.aggregations import OneCoin as OneCoin
+from sensijax.label.aggregation.aggregations import as_aggregation as as_aggregation
 from sensijax.label.aggregation.dawid_skene import DawidSkeneResult as DawidSkeneResult
 from sensijax.label.aggregation.dawid_skene import dawid_skene as dawid_skene
 from sensijax.label.aggregation.glad import GLADResult as GLADResult

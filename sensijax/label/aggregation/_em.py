@@ -52,7 +52,7 @@ def expectation_maximisation(votes: LongVotes, iterations: Array, tolerance: Arr
     Returns:
       The posterior of the last E-step, and the parameters that the last M-step made from it.
     """
-    n = jnp.float32(votes.item.shape[0])
+    n = votes.count
 
     def maximise(posterior: Array) -> tuple[Array, Array, Any]:
         return votes.mean_over_voted(posterior), *m_step(votes, posterior)

@@ -11,13 +11,16 @@ from sensijax.core.errors import ArgumentError
 from sensijax.core.struct import static, struct
 from sensijax.label.votes import Votes
 
+_LENGTHS = 16
+
 
 @struct
 class LongVotes:
     """Who said what about which item.
 
     Attributes:
-      item, worker, label: int32 `[M]`, one entry for each vote, sorted by item.
+      item, worker, label: int32 `[M]`, one entry for each vote, sorted by item. Entries with the item N and the worker
+        A are no votes: every sum leaves them out.
       per_item: float32 `[N]`, votes on each item.
       per_worker: float32 `[A]`, votes by each annotator.
       items, annotators, classes: N, A, K.
@@ -31,6 +34,11 @@ class LongVotes:
     items: int = static()
     annotators: int = static()
     classes: int = static()
+
+    @property
+    def count(self) -> Float[Array, ""]:
+        """How many votes there are."""
+        return self.per_item.sum()
 
     def by_item(self, values: Array) -> Array:
         """Sums `[M, ...]` over the votes of each item: `[N, ...]`."""
@@ -85,6 +93,7 @@ def read_votes(votes: Any, classes: int) -> LongVotes:
         raise ArgumentError("classes", classes, "an integer of 2 or more")
     if isinstance(votes, Votes):
         votes = votes.votes
+    places = 0
     if isinstance(votes, tuple):
         item, worker, label = _triples(votes)
         items, annotators = int(item.max()) + 1, int(worker.max()) + 1
@@ -96,15 +105,20 @@ def read_votes(votes: Any, classes: int) -> LongVotes:
         if (wrong := dense[dense < -1]).size:
             raise ArgumentError("votes", int(wrong[0]), "a class, or -1 for no vote")
         item, worker = np.nonzero(dense >= 0)
-        label, (items, annotators) = dense[item, worker], dense.shape
+        label, (items, annotators), places = dense[item, worker], dense.shape, dense.size
         if not item.size:
             raise ArgumentError("votes", f"no vote on any of {items} items", "at least one label")
     if (wrong := label[(label < 0) | (label >= classes)]).size:
         raise ArgumentError("votes", f"label {int(wrong[0])}", f"a class in 0..{classes - 1}")
     if max(items, annotators) * classes >= 2**31:
         raise ArgumentError("votes", f"{items} items, {annotators} annotators", "fewer than 2^31 cells with a class")
+    # Tables of one shape with gaps in other places share a program: what follows is compiled for a few lengths only.
+    rest = min(-len(item) % max(1, places // _LENGTHS), max(0, places - len(item)))
     return LongVotes(
-        *(jnp.asarray(index, jnp.int32) for index in (item, worker, label)),
+        *(
+            jnp.asarray(np.pad(index, (0, rest), constant_values=none), jnp.int32)
+            for index, none in ((item, items), (worker, annotators), (label, 0))
+        ),
         per_item=jnp.asarray(np.bincount(item, minlength=items), jnp.float32),
         per_worker=jnp.asarray(np.bincount(worker, minlength=annotators), jnp.float32),
         items=int(items),

@@ -76,7 +76,7 @@ def glad(votes: Any, classes: int, *, iterations: int = 100, tolerance: float = 
 
 @jax.jit
 def _run(votes: LongVotes, iterations: Array, tolerance: Array, ascents: Array) -> tuple:
-    n = jnp.float32(votes.item.shape[0])
+    n = votes.count
     e_step = partial(_e_step, votes)
 
     def ascend(_: Any, state: tuple[Array, Array], right: Array) -> tuple[Array, Array]:
