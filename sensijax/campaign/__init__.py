@@ -43,6 +43,8 @@ from sensijax.campaign.results._responses import Completeness as Completeness
 from sensijax.campaign.results._responses import Responses as Responses
 from sensijax.campaign.results._results import Results as Results
 from sensijax.campaign.results._timelines import Watched as Watched
+from sensijax.campaign.results._uncertainty import AnswerShare as AnswerShare
+from sensijax.campaign.results._uncertainty import KeepRisk as KeepRisk
 from sensijax.campaign.results._verify import Findings as Findings
 from sensijax.campaign.results._verify import verify as verify
 from sensijax.campaign.schedule._costs import Costs as Costs

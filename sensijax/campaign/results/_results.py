@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import itertools
 import os
 import pathlib
 from collections.abc import Sequence
@@ -14,9 +13,14 @@ import pandas as pd
 from sensijax import measure
 from sensijax.campaign.results._bounded import in_blocks, joined
 from sensijax.campaign.results._effects import contrasts_of, effects_of, pairs_of, profile_of
+from sensijax.campaign.results._gaps import gaps_of
+from sensijax.campaign.results._ranking import ranking_of
 from sensijax.campaign.results._responses import Responses
-from sensijax.campaign.results._slices import annotation_of, groups_of
+from sensijax.campaign.results._slices import annotation_of, groups_of, predictions_of
+from sensijax.campaign.results._stressed import prediction_sets_of, propagation_of
+from sensijax.campaign.results._summary import summary_of
 from sensijax.campaign.results._timelines import Watched, timeline_of, timelines_of
+from sensijax.campaign.results._uncertainty import AnswerShare, KeepRisk, abstention_of, coverage_of
 from sensijax.core.errors import ArgumentError
 
 
@@ -30,39 +34,7 @@ class Results(Responses):
 
     @functools.cached_property
     def _summary(self) -> pd.DataFrame:
-        names = list(self._complete)
-        facts = self._facts().set_index("scenario").reindex(names)
-        drops = self._drops([[name] for name in names])
-        tolerance = self.manifest["tolerance"]
-        table = pd.DataFrame(
-            {
-                "scenario": names,
-                "stages": ["+".join(stage for stage, _ in self._complete[n]["settings"]) or "clean" for n in names],
-                "severity": [self._complete[n]["severity"] for n in names],
-                self.metric: [_mean(self._scores[n]) for n in names],
-                "drop": drops.mean,
-                "low": drops.low,
-                "high": drops.high,
-                "p_value": drops.p_value,
-            }
-        )
-        perturbed = table.scenario != "clean"
-        table["p_holm"] = np.nan
-        if perturbed.any():
-            table.loc[perturbed, "p_holm"] = measure.holm(table.p_value[perturbed].to_numpy())
-        table["verdict"] = [
-            measure.verdict(low, high, tolerance).value for low, high in zip(table.low, table.high, strict=True)
-        ]
-        for column in facts.columns:
-            table[column] = facts[column].to_numpy()
-        table.loc[table.nonfinite_outputs > 0, "verdict"] = (
-            measure.Verdict.FRAGILE.value if self.metric == "r2" else table.verdict
-        )
-        # Against itself the baseline loses nothing, and there is nothing to test.
-        table.loc[~perturbed, ["low", "high"]] = 0.0
-        table.loc[~perturbed, "p_value"] = np.nan
-        table.loc[~perturbed, "verdict"] = ""
-        return table
+        return summary_of(self)
 
     def scenarios(self) -> pd.DataFrame:
         """One row for each finished scenario.
@@ -109,38 +81,7 @@ class Results(Responses):
           fragile, NaN if none), robust_to (the strongest setting up to which every verdict is robust, NaN if none),
           flip_rate. A stage none of whose outputs are finite has no mean, and comes first.
         """
-        rows = []
-        for stage, about in self.manifest["stages"].items():
-            alone = self.curve(stage)
-            alone = alone[alone.scenario != "clean"]
-            if alone.empty:
-                continue
-            mean = self._drops([list(alone.scenario)])
-            worst = alone.loc[alone["drop"].fillna(-np.inf).idxmax()]
-            verdicts = dict(zip(alone.severity, alone.verdict, strict=True))
-            in_order = sorted(
-                set(about["values"]) - {about["identity"]}, key=lambda value: abs(value - about["identity"])
-            )
-            robust = list(itertools.takewhile(lambda value: verdicts.get(value) == "robust", in_order))  # noqa: B023 - used here alone
-            rows.append(
-                {
-                    "stage": stage,
-                    "kind": about["kind"],
-                    "mean_drop": mean.mean[0],
-                    "low": mean.low[0],
-                    "high": mean.high[0],
-                    "worst_drop": worst["drop"],
-                    "worst_at": worst.severity,
-                    "breaks_at": next((value for value in in_order if verdicts.get(value) == "fragile"), np.nan),
-                    "robust_to": robust[-1] if robust else np.nan,
-                    **({"flip_rate": alone.flip_rate.mean()} if "flip_rate" in alone else {}),
-                }
-            )
-        columns = ["stage", "kind", "mean_drop", "low", "high", "worst_drop", "worst_at", "breaks_at", "robust_to"]
-        if not rows:
-            return pd.DataFrame(columns=columns)
-        table = pd.DataFrame(rows).sort_values("mean_drop", ascending=False, kind="stable", na_position="first")
-        return table.reset_index(drop=True)
+        return ranking_of(self)
 
     def interactions(self, order: int | None = None, response: str = "score") -> pd.DataFrame:
         """The pairs of which both members ran alone too, strongest first; or, of an `order`, every effect up to it.
@@ -266,7 +207,7 @@ class Results(Responses):
         Raises:
           ArgumentError: for an unknown scenario, or a regression.
         """
-        label, clean, prediction = self._predictions(scenario)
+        label, clean, prediction = predictions_of(self, scenario)
         changes = measure.confusion_changes(label, clean, prediction, self.manifest["model"]["outputs"], top)
         fields = [field.name for field in dataclasses.fields(measure.ConfusionChange)]
         return pd.DataFrame([dataclasses.asdict(change) for change in changes], columns=fields)
@@ -277,7 +218,7 @@ class Results(Responses):
         Raises:
           ArgumentError: for an unknown scenario, or a regression.
         """
-        _, clean, prediction = self._predictions(scenario)
+        _, clean, prediction = predictions_of(self, scenario)
         return measure.distribution_shift(clean, prediction, self.manifest["model"]["outputs"])
 
     def groups(self, scenario: str) -> pd.DataFrame:
@@ -305,6 +246,101 @@ class Results(Responses):
         if self.metric != "accuracy":
             raise ArgumentError("scenario", scenario, "confidence is a classifier's")
         return self._tallies[scenario].reliability
+
+    def propagation(self) -> pd.DataFrame:
+        """Where it breaks inside: the table of `campaign.propagation` for each stage alone at its strongest and for all
+        together, for the first seed, as it was kept at the end of the run.
+
+        Of many examples 1,024 are looked at, of many components fewer, so that they take 256 MiB at most.
+
+        Raises:
+          ArgumentError: unless stages of several families acted on a classification, or where the model could not be
+            looked into; it says why.
+        """
+        return propagation_of(self)
+
+    # --- what it is still sure of ------------------------------------------------------------------------------------
+
+    def coverage(self, alpha: float = 0.1, *, split: int = 0) -> pd.DataFrame:
+        """How often sets of classes hold the truth, calibrated on one half of the clean examples, judged on the other.
+
+        The sets are those of split conformal prediction (`measure.conformal.lac`): a class is in if its probability is
+        high enough, so that on clean examples the true one is in with probability 1 - alpha at least.
+
+        Args:
+          alpha: the share of truths that may be missed, in (0, 1).
+          split: which division into halves, by a hash of (split, id).
+
+        Returns:
+          A row for each scenario: coverage of the true class with its interval (low, high: Clopper and Pearson's, on
+          the effective number of examples, n_effective); observed (observed_low, observed_high), that of the class that
+          annotators wrote down; band_low and band_high, where the coverage of clean examples lies 95 times in 100,
+          calibration drawn anew each time (NaN under weights); calibrated_on (examples); status, "ok" or why there is
+          no number.
+
+        Raises:
+          ArgumentError: for a regression, or an alpha out of range.
+        """
+        return coverage_of(self, alpha, split)
+
+    def abstention(self, at: float | AnswerShare | KeepRisk = 0.8, *, split: int = 0) -> pd.DataFrame:
+        """What a model answers, and how well, if it answers only where its confidence reaches a threshold.
+
+        Args:
+          at: what the threshold is fixed for, on one half of the clean examples: the share to be answered, or a
+            `KeepRisk`. It is judged on the other half.
+          split: as in `coverage`.
+
+        Returns:
+          A row for each scenario: answered (the share; answered_low, answered_high), accuracy of the answers by what
+          the examples are (low, high), observed (by what annotators wrote), accuracy_of_all, threshold, n_effective,
+          fixed_on, status; and, over all examples, aurc, the mean error over all shares answered, surest first, with
+          its interval (aurc_low, aurc_high).
+
+        Raises:
+          ArgumentError: for a regression, or a number out of range.
+        """
+        return abstention_of(self, at, split)
+
+    def prediction_sets(
+        self, alpha: float = 0.1, *, penalty: float = 0.1, k_reg: int = 1, split: int = 0
+    ) -> pd.DataFrame:
+        """Sets of classes and their sizes, clean, under each stage alone at its strongest and under all together.
+
+        Calibrated and judged as in `coverage`, by the outputs that a run keeps: for the first seed, on 1,024 examples
+        at most. The true class counts.
+
+        Args:
+          alpha: the share of truths that may be missed, in (0, 1).
+          penalty, k_reg: of RAPS; see `measure.conformal.raps`.
+          split: as in `coverage`.
+
+        Returns:
+          A row for each scenario and method (lac, aps and raps, the last two randomised): coverage (low, high),
+          mean_size (classes in a set), empty (the share of sets without any), band_low, band_high, n, status.
+
+        Raises:
+          ArgumentError: unless stages of several families acted on a classification; or for a number out of range.
+        """
+        return prediction_sets_of(self, alpha, penalty, k_reg, split)
+
+    def gaps(self, group: str, *, resamples: int = 1000) -> pd.DataFrame:
+        """How far apart the groups of the data are treated under each scenario, by what the examples are.
+
+        Args:
+          group: the name of a group of the data.
+          resamples: of the examples, with all of their seeds, within groups.
+
+        Returns:
+          A row for each scenario: accuracy_gap (low, high) and equalised_odds (odds_low, odds_high), differences with
+          intervals that hold for all pairs of groups at once, weighted where the scenario is; worst, the group of
+          lowest accuracy among those with 10 examples (worst_accuracy, worst_low, worst_high); smallest (examples of
+          the smallest group); status, "ok" or what is amiss. See `measure.fairness`.
+
+        Raises:
+          ArgumentError: for an unknown group, one of a single value or more than 64, or a regression.
+        """
+        return gaps_of(self, group, resamples)
 
     def report(self, path: str | os.PathLike | None = None) -> pathlib.Path:
         """Writes the report: one self-contained HTML file.
@@ -341,48 +377,3 @@ class Results(Responses):
     @property
     def _binary(self) -> bool:
         return self.metric == "accuracy"
-
-    def _facts(self) -> pd.DataFrame:
-        if self.metric == "r2":
-            return self._connection.sql(
-                "select scenario, sum(weight * loss) / sum(weight) filter (where loss is not null) as mse, "
-                "sum(weight * shift) / sum(weight) filter (where shift is not null) as shift, "
-                "count(*) filter (status <> 'nonfinite_input') as n, "
-                "count(*) filter (status = 'nonfinite_output') as nonfinite_outputs, "
-                "count(*) filter (status = 'nonfinite_input') as nonfinite_inputs from responses group by scenario"
-            ).df()
-        return pd.DataFrame(
-            [
-                {
-                    "scenario": name,
-                    "flip_rate": t.flip_rate,
-                    "nll": t.nll,
-                    "brier": t.brier,
-                    "ece": t.ece,
-                    "confidence": t.means["confidence"],
-                    "entropy": t.means["entropy"],
-                    "kl": t.means["kl"],
-                    "n": t.n,
-                    "nonfinite_outputs": t.n_nonfinite_output,
-                    "nonfinite_inputs": t.n_nonfinite_input,
-                }
-                for name, t in self._tallies.items()
-            ]
-        )
-
-    def _predictions(self, scenario: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Label, clean prediction and prediction of every row of a scenario whose input is finite."""
-        self._known_scenario(scenario)
-        if self.metric != "accuracy":
-            raise ArgumentError("scenario", scenario, "predicted classes are a classifier's")
-        rows = self._connection.execute(
-            "select r.label, c.prediction as clean, r.prediction from read_parquet(?) r join read_parquet(?) c "
-            "using (example) where r.scenario = ? and c.scenario = 'clean' and r.status <> 'nonfinite_input'",
-            [self._parts_of([scenario]), self._parts_of(["clean"]), scenario],
-        ).fetchnumpy()
-        return rows["label"], rows["clean"], rows["prediction"]
-
-
-def _mean(scores: np.ndarray) -> float:
-    known = scores[~np.isnan(scores)]
-    return float(known.mean()) if known.size else float("nan")

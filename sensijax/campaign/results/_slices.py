@@ -42,6 +42,19 @@ def groups_of(results: "Results", scenario: str) -> pd.DataFrame:
     return table.sort_values(["small", "accuracy"], kind="stable").reset_index(drop=True)
 
 
+def predictions_of(results: "Results", scenario: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Label, clean prediction and prediction of every row of a scenario whose input is finite."""
+    results._known_scenario(scenario)
+    if results.metric != "accuracy":
+        raise ArgumentError("scenario", scenario, "predicted classes are a classifier's")
+    rows = results._connection.execute(
+        "select r.label, c.prediction as clean, r.prediction from read_parquet(?) r join read_parquet(?) c "
+        "using (example) where r.scenario = ? and c.scenario = 'clean' and r.status <> 'nonfinite_input'",
+        [results._parts_of([scenario]), results._parts_of(["clean"]), scenario],
+    ).fetchnumpy()
+    return rows["label"], rows["clean"], rows["prediction"]
+
+
 def annotation_of(results: "Results") -> pd.DataFrame:
     """The table behind `Results.annotation`."""
     if results.metric != "accuracy":

@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -27,6 +27,7 @@ class ComponentGains:
         the way up to here amplifies.
       gain_low, gain_high: its bootstrap interval over examples, at `level`.
       step: float64 `[L]`, the gain over that of the component before: which one does it. NaN for the input.
+      step_low, step_high: its interval, as that of the gain.
       cka: float64 `[L]`, linear CKA between clean and perturbed representations, debiased: 1 where they differ by a
         rotation and a scale at most, about 0 where they are unrelated. NaN below 4 examples.
       size: int `[L]`, numbers in a component of one example.
@@ -41,6 +42,8 @@ class ComponentGains:
     gain_low: np.ndarray
     gain_high: np.ndarray
     step: np.ndarray
+    step_low: np.ndarray
+    step_high: np.ndarray
     cka: np.ndarray
     size: np.ndarray
     level: float
@@ -55,7 +58,7 @@ class ComponentGains:
             median = [
                 np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else np.nan for row in self.relative_change
             ]
-        columns = ("gain", "gain_low", "gain_high", "step", "cka", "size")
+        columns = ("gain", "gain_low", "gain_high", "step", "step_low", "step_high", "cka", "size")
         return pd.DataFrame(
             {"component": self.names, "relative_change": median, **{c: getattr(self, c) for c in columns}}
         )
@@ -106,10 +109,22 @@ def component_gains(
     run = jax.jit(lambda x: captured(f, x))
     (out, before), (out_after, after) = run(clean), run(perturbed)
     # A jitted program returns dicts sorted by name.
-    pairs = {"input": (clean, perturbed), **{name: (before[name], after[name]) for name in _order(f, clean)}}
+    pairs = {"input": (clean, perturbed), **{name: (before[name], after[name]) for name in components_of(f, clean)}}
     if isinstance(out, jax.Array):
         pairs["output"] = (out, out_after)
-    n = len(clean)
+    return gains_between(pairs, level=level, resamples=resamples, seed=seed)
+
+
+def gains_between(
+    pairs: Mapping[str, tuple[Any, Any]], *, level: float = 0.95, resamples: int = 1000, seed: int = 0
+) -> ComponentGains:
+    """The gains of components that were captured already.
+
+    Args:
+      pairs: "input" first, then name to (clean, perturbed), in the order of the program.
+      level, resamples, seed: as in `component_gains`.
+    """
+    n = len(pairs["input"][0])
     kept = {
         name: tuple(np.asarray(v, np.float64).reshape(n, -1) for v in pair)
         for name, pair in pairs.items()
@@ -128,7 +143,10 @@ def component_gains(
     if not count:
         raise ArgumentError("perturbed", "no example whose input and components all move", "a perturbation that acts")
     weights = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples) / count
-    low, high = np.exp(np.quantile(logs @ weights.T, [(1 - level) / 2, (1 + level) / 2], axis=1))
+    drawn = logs @ weights.T
+    tails, nan = [(1 - level) / 2, (1 + level) / 2], [np.nan]
+    low, high = np.exp(np.quantile(drawn, tails, axis=1))
+    step_low, step_high = np.exp(np.quantile(np.diff(drawn, axis=0), tails, axis=1))
     gain = np.exp(logs.mean(axis=1))
     return ComponentGains(
         names=tuple(kept),
@@ -136,7 +154,9 @@ def component_gains(
         gain=gain,
         gain_low=low,
         gain_high=high,
-        step=np.concatenate([[np.nan], gain[1:] / gain[:-1]]),
+        step=np.concatenate([nan, gain[1:] / gain[:-1]]),
+        step_low=np.concatenate([nan, step_low]),
+        step_high=np.concatenate([nan, step_high]),
         cka=np.array([linear_cka(a, b) for a, b in kept.values()]),
         size=np.array([a.shape[1] for a, _ in kept.values()]),
         level=level,
@@ -187,14 +207,14 @@ def _hsic(k: np.ndarray, other: np.ndarray) -> float:
     return float(both + k.sum() * other.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * cross)
 
 
-def _order(f: Callable, x: jax.Array) -> list[str]:
-    """The names in the order of the program."""
-    names: list[str] = []
+def components_of(f: Any, x: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """The components that `captured` finds, in the order of the program, and their shapes for a batch; runs nothing."""
+    found: dict[str, jax.ShapeDtypeStruct] = {}
 
     def trace(x: jax.Array) -> Any:
         out, seen = captured(f, x)
-        names.extend(seen)
+        found.update((name, jax.ShapeDtypeStruct(value.shape, value.dtype)) for name, value in seen.items())
         return out
 
     jax.eval_shape(trace, x)
-    return names
+    return found
