@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.attack import Attack
+from sensijax.campaign._annotators import agreement_of, annotators_of
 from sensijax.campaign._campaign import Campaign
-from sensijax.campaign._family import family_of, identity_of
 from sensijax.campaign._pictures import picture_of
 from sensijax.campaign._plan import Plan
 from sensijax.campaign._standing import relabels
-from sensijax.campaign._stressed import stressed_address
 from sensijax.campaign.store._store import LAYOUT
 from sensijax.campaign.timeline._facts import timeline_facts
 from sensijax.core import ArgumentError, digest, stage_key_data
@@ -66,7 +65,7 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
                 "family": family_of(campaign.perturbation(name, sweep.values[0])),
                 "axis": sweep.axis,
                 "values": list(sweep.values),
-                "identity": identity_of(campaign, name),
+                "identity": _identity(campaign, name),
                 "options": {k: _plain(v) for k, v in sweep.options.items()},
                 "about": (sweep.target.__doc__ or "").strip().split("\n")[0],
                 **_attack(campaign, plan, name),
@@ -86,7 +85,6 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
             for s in campaign.scenarios
         },
         "timelines": timeline_facts(campaign, plan),
-        "stressed": stressed_address(campaign, plan),
         "tiles": [
             {
                 "id": tile.id,
@@ -103,8 +101,19 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
     }
 
 
+def family_of(value: Any) -> str:
+    """To which family of stressors a stage belongs: `perturbation`, `attack`, `drift` or `labels`."""
+    kinds = {Attack: "attack", Drift: "drift", LabelNoise: "labels"}
+    return next((name for kind, name in kinds.items() if isinstance(value, kind)), "perturbation")
+
+
 def _reweights(value: Any) -> bool:
     return isinstance(value, Drift) and "weights" in value.changes
+
+
+def _identity(campaign: Campaign, stage: str) -> float:
+    """The setting at which nothing happens: where a curve's clean point belongs."""
+    return next(v for v in campaign.stages[stage].values if campaign.perturbation(stage, v).is_identity())
 
 
 def _attack(campaign: Campaign, plan: Plan, stage: str) -> dict[str, Any]:
@@ -124,8 +133,9 @@ def _attack(campaign: Campaign, plan: Plan, stage: str) -> dict[str, Any]:
 
 
 def _labels(campaign: Campaign, stage: str) -> dict[str, Any]:
-    """What readers should know of a stage that is annotation noise: how often it writes which class for which."""
-    examples, transitions = campaign.examples, {}
+    """What readers should know of a stage that is annotation noise: how often it writes which class for which, how far
+    annotators agree who err so, and where they are shown one by one."""
+    examples, transitions, agreement = campaign.examples, {}, {}
     for value in campaign.stages[stage].values:
         noise = campaign.perturbation(stage, value)
         if not isinstance(noise, LabelNoise):
@@ -137,7 +147,8 @@ def _labels(campaign: Campaign, stage: str) -> dict[str, Any]:
             with contextlib.suppress(ArgumentError):  # a class without examples has no row
                 each = [noise.transition(key, examples.y, examples.x, ids=examples.ids) for key in keys]
                 transitions[f"{value:.9g}"] = np.round(np.mean(each, axis=0), 9).tolist()
-    return {"transitions": transitions}
+            agreement[f"{value:.9g}"] = agreement_of(noise, keys[0], examples)
+    return {"transitions": transitions, "agreement": agreement, "annotators": annotators_of(campaign, stage)}
 
 
 def _plain(value: Any) -> Any:

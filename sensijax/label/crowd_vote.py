@@ -68,7 +68,7 @@ class CrowdVote(LabelNoise):
     """
 
     rate: Float[Array, ""]
-    spread: Float[Array, ""] = 1.0  # type: ignore[assignment]
+    spread: Float[Array, ""] = 0.5  # type: ignore[assignment]
     abstain: Float[Array, ""] = 0.0  # type: ignore[assignment]
     difficulty: Float[Array, ""] = 0.0  # type: ignore[assignment]
     margin: Margin | None = dataclasses.field(default=None, metadata=LEARNED)

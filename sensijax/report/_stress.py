@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from sensijax.campaign import Results
-from sensijax.report import _figures, _numbers, _stress_figures
+from sensijax.report import _annotators, _figures, _numbers, _stress_figures
 from sensijax.report._words import Sentence, significant
 
 FAMILIES = {
@@ -234,6 +234,8 @@ def _annotation(results: Results, units: _numbers.Units) -> dict[str, Any] | Non
                 "measured": units.score(row.measured),
                 "true": units.score(row.true),
                 "gap": units.signed(row.gap),
+                "alpha": _annotators.coefficient(known["alpha"]) if known else "–",
+                "alpha_interval": _annotators.interval(known["low"], known["high"]) if known else "",
                 "corrected": "–" if np.isnan(row.corrected) else units.score(row.corrected),
                 "interval": "" if np.isnan(row.corrected) else units.interval(row.low, row.high),
                 "bar": _figures.dumbbell(
@@ -242,8 +244,10 @@ def _annotation(results: Results, units: _numbers.Units) -> dict[str, Any] | Non
                     label=f"true accuracy {units.score(row.true)}, measured {units.score(row.measured)}",
                 ),
             }
-            for row in shown.itertuples()
+            for row, known in ((row, _annotators.agreement(results, row.scenario)) for row in shown.itertuples())
         ],
+        "agreed": any(_annotators.agreement(results, name) for name in shown.scenario),
+        "panels": _annotators.panels(results, classes),
         "scenario": worst,
         "svg": _stress_figures.confusion(
             matrix, classes, name="annotators", label=f"Share of each true class that was written down as each: {worst}"

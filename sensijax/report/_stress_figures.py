@@ -147,3 +147,47 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], *, name: str, label: s
         axes.set_xlabel("written down as, %", labelpad=2)
         axes.set_ylabel("is", labelpad=2)
         return _inline(figure, name, label)
+
+
+def confusions(matrices: np.ndarray, titles: Sequence[str], classes: Sequence[str], *, name: str, label: str) -> Markup:
+    """Confusion matrices side by side, without numbers: right in grey, wrong in orange, the darker the more often.
+
+    Args:
+      matrices: `[A, K, K]`, rows that sum to 1; NaN for a class without labels.
+      titles: A of them, short.
+      classes: K names; written where they are short.
+      name, label: as in `curve`.
+    """
+    k, across = matrices.shape[1], len(matrices) if len(matrices) <= 4 else 3 if len(matrices) <= 6 else 4
+    down, side, gap, above = -(-len(matrices) // across), 1.5, 0.24, 0.3
+    short = k <= 12 and max(map(len, classes)) <= 2
+    wrong, right = matplotlib.colormaps["Oranges"], matplotlib.colormaps["Greys"]
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
+        total = (0.2 + (side + gap) * across, (side + above + 0.08) * down + 0.14)
+        figure = Figure(figsize=total)
+        for a, (matrix, title) in enumerate(zip(matrices, titles, strict=True)):
+            left = 0.2 + a % across * (side + gap)
+            bottom = total[1] - (a // across + 1) * (side + above + 0.08) + 0.08
+            axes = figure.add_axes((left / total[0], bottom / total[1], side / total[0], side / total[1]))
+            colours = np.ones((k, k, 4))
+            shown = np.nan_to_num(matrix)
+            colours[~np.eye(k, dtype=bool)] = wrong(np.clip(1.8 * shown, 0, 0.95))[~np.eye(k, dtype=bool)]
+            colours[np.eye(k, dtype=bool)] = right(0.7 * shown)[np.eye(k, dtype=bool)]
+            colours[np.isnan(matrix).any(axis=1)] = 1.0
+            for i in range(k):
+                for j in range(k):
+                    if matrix[i, j] >= 0.005:
+                        axes.fill_between([j, j + 1], i, i + 1, color=colours[i, j], linewidth=0)
+            axes.set_xlim(0, k)
+            axes.set_ylim(k, 0)
+            axes.tick_params(length=0, labelsize=5.5, pad=1.5)
+            marks = np.arange(k) + 0.5
+            axes.set_xticks(
+                marks if short else [], list(classes) if short and a // across == down - 1 else [""] * k * short
+            )
+            axes.set_yticks(marks if short else [], list(classes) if short and a % across == 0 else [""] * k * short)
+            for spine in axes.spines.values():
+                spine.set_visible(True)
+                spine.set_color(RULE)
+            axes.set_title(title, fontsize=7, color=INK, pad=3)
+        return _inline(figure, name, label)

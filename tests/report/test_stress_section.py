@@ -2,11 +2,13 @@
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import sensijax as sj
 from sensijax import drift, label
+from sensijax.campaign import read_exhibit
 from sensijax.perturb import image
 from sensijax.report import _numbers, _stress
 
@@ -56,3 +58,54 @@ def test_a_step_claims_an_interaction_only_if_it_is_clear():
     table = pd.DataFrame({"order": [2], "stages": ["a x b"], "drop": [0.3], "effect": [0.1], "clear": [False]})
     assert "Nothing is shown" in _stress._story(table, 2, _numbers.ACCURACY)["text"]
     assert "a x b (+10.0)" in _stress._story(table.assign(clear=True), 2, _numbers.ACCURACY)["text"]
+
+
+@pytest.fixture(scope="module")
+def annotated(make_digits, tmp_path_factory):
+    """Two noises with people behind them: a crowd that votes, and one annotator for each example."""
+    data, w = make_digits(60)
+    model = sj.Model(lambda w, x: 4 * x.reshape(len(x), -1) @ w, w, name="two-sided")
+    stages = {
+        "crowd": sj.sweep(label.CrowdVote, rate=[0, 0.2, 0.4], careful=3, adversaries=1, aggregate="dawid_skene"),
+        "one": sj.sweep(label.OneAnnotator, rate=[0, 0.4], annotators=2),
+    }
+    campaign = sj.Campaign(model, data, stages, seeds=2, name="annotated")
+    return sj.run(campaign, tmp_path_factory.mktemp("annotated") / "run", micro_batch=60)
+
+
+def test_agreement_stands_beside_every_noise(results, annotated):
+    """Alpha of symmetric errors e of two classes that are as many is (1 - 2 e)^2; here of 60 examples."""
+    facts = results.manifest["stages"]["labels"]
+    found = facts["agreement"]["0.3"]
+    assert facts["annotators"] is None and found["annotators"] == 5 and found["items"] == 60
+    assert found["low"] < found["alpha"] < found["high"] and abs(found["alpha"] - 0.4**2) < 0.15
+    row = _stress.section(results, _numbers.ACCURACY)["annotation"]["rows"][0]
+    assert row["alpha"] == f"{found['alpha']:.2f}"
+    crowd = annotated.manifest["stages"]["crowd"]
+    votes = read_exhibit(annotated.store, crowd["annotators"])["alpha"]  # of a crowd the agreement is that of its votes
+    np.testing.assert_allclose([crowd["agreement"][v]["alpha"] for v in ("0.2", "0.4")], votes[:, 0], atol=1e-8)
+
+
+def test_annotators_are_shown_one_by_one(annotated):
+    crowd, one = _stress.section(annotated, _numbers.ACCURACY)["annotation"]["panels"]
+    assert [row["name"] for row in crowd["annotators"]] == ["Careful 1", "Careful 2", "Careful 3", "Adversary 1"]
+    assert crowd["annotators"][3]["right"] == "0.0%" and crowd["aggregate"] == "Dawid and Skene’s model"
+    kept = read_exhibit(annotated.store, annotated.manifest["stages"]["crowd"]["annotators"])
+    frame = annotated.frame()
+    wrote = frame[(frame.scenario == "crowd@0.4") & (frame.seed == 0)]
+    used, _, model, best = kept["accuracy"][-1]
+    assert used == model == (wrote.observed == wrote.target).mean()
+    share = np.trace(kept["counts"][-1], axis1=1, axis2=2) / kept["counts"][-1].sum(axis=(1, 2))
+    assert best == share.max() and (kept["counts"].sum(axis=(2, 3)) == 60).all()
+    assert not one["votes"] and sum(int(row["labels"]) for row in one["annotators"]) == 60
+    assert "nothing in the labels says whom to trust" in one["sentence"] and one["settings"] == []
+    html = annotated.report().read_text()
+    assert "The annotators of “crowd”" in html and "The annotators of “one”" in html
+
+
+def test_a_folder_without_these_facts_still_has_its_report(annotated, copy_of):
+    older = copy_of(annotated)
+    for about in older.manifest["stages"].values():
+        del about["agreement"], about["annotators"]
+    section = _stress.section(older, _numbers.ACCURACY)["annotation"]
+    assert section["panels"] == [] and not section["agreed"] and section["rows"][0]["alpha"] == "–"

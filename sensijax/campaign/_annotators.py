@@ -1,0 +1,146 @@
+"""The annotators behind wrong labels: how far they agree, and who they are one by one, for the report."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sensijax import label
+from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._scenario import Setting
+from sensijax.core import ArgumentError, Dataset, digest, stage_key_data
+from sensijax.core.keys import GENERATOR
+
+MOST_CLASSES, MOST_ANNOTATORS = 64, 64  # of whom matrices are kept
+MOST_ITEMS, RESAMPLES = 5000, 200  # that agreement is computed from
+_VERSION = 1  # of what an exhibit holds
+
+
+def agreement_of(noise: label.LabelNoise, key: jax.Array, examples: Dataset) -> dict[str, Any] | None:
+    """How far annotators agree who err as a noise says, each labelling every item apart from the others.
+
+    Args:
+      noise: fitted.
+      key: the stage's.
+      examples: the campaign's; of many, 5,000 that lie evenly.
+
+    Returns:
+      Krippendorff's alpha with its interval (alpha, low, high), and of how many annotators and items; None where it is
+      undefined: a single annotator, or one class only.
+    """
+    few = examples.take(np.linspace(0, len(examples) - 1, min(len(examples), MOST_ITEMS)).astype(int))
+    votes = noise.votes(key, few.y, few.x, ids=few.ids)
+    try:
+        found = label.krippendorff_alpha(votes, noise.classes, resamples=RESAMPLES)
+    except ArgumentError:
+        return None
+    return {
+        "alpha": round(found.value, 9),
+        "low": round(found.low, 9),
+        "high": round(found.high, 9),
+        "annotators": votes.votes.shape[1],
+        "items": found.items,
+    }
+
+
+def annotators_of(campaign: Campaign, stage: str) -> str | None:
+    """The address of the exhibit on a stage's annotators; None where nobody in particular errs."""
+    settings = _settings(campaign, stage)
+    if not settings:
+        return None
+    noise, data = campaign.perturbation(*settings[-1]), _key_data(campaign, stage)
+    if not isinstance(noise, label.LabelNoise) or noise.classes > MOST_CLASSES:
+        return None
+    crowd = noise.crowd(_key(data))
+    if crowd is None or crowd.annotators > MOST_ANNOTATORS:
+        return None
+    seed = campaign.seeds[0]  # type: ignore[index]
+    wrote = [campaign.standings.of((setting,), seed).observed for setting in settings]
+    return digest("annotators", _VERSION, data, [*settings], campaign.examples.digest, wrote)
+
+
+def annotator_exhibits(campaign: Campaign, plan: Any) -> Iterator[tuple[str, Callable[[Any], dict[str, np.ndarray]]]]:
+    """What the report shows of each stage's annotators: its address, and what makes it."""
+    for stage in campaign.stages:
+        if (address := annotators_of(campaign, stage)) is not None:
+            yield address, functools.partial(_gathered, campaign, stage)
+
+
+def _gathered(campaign: Campaign, stage: str, engine: Any) -> dict[str, np.ndarray]:
+    """Who the annotators are at each setting and what they wrote, under the first seed.
+
+    Returns:
+      values `[V]`, the settings; kinds `[A]`, words; aggregate, a word, empty where one wrote each label; confusion
+      float32 `[V, A, K, K]`, how each errs; counts int32 `[V, A, K, K]`, what each wrote; accuracy float64 `[V, 4]`, of
+      the labels that came of it, of a majority, of Dawid and Skene's model, of the best annotator; estimated float64
+      `[V, A]`, the accuracies that the model concludes from the votes; alpha and kappa float64 `[V, 3]`, the votes'
+      agreement with its interval. NaN where there is no such number.
+    """
+    settings, key, found = _settings(campaign, stage), _key(_key_data(campaign, stage)), []
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        for setting in settings:
+            found.append(_at(campaign.perturbation(*setting), key, campaign.examples))
+    noise: Any = campaign.perturbation(*settings[-1])
+    crowd, aggregate = noise.crowd(key), getattr(noise, "aggregate", None)
+    return {
+        "values": np.array([setting.value for setting in settings]),
+        "kinds": np.array(crowd.kinds or ("annotator",) * crowd.annotators),
+        "aggregate": np.array("" if aggregate is None else type(aggregate).__name__),
+        **{name: np.stack([one[name] for one in found]) for name in found[0]},
+    }
+
+
+def _at(noise: Any, key: jax.Array, examples: Dataset) -> dict[str, np.ndarray]:
+    """One setting's part of the exhibit."""
+    k, y = noise.classes, examples.y
+    result, crowd = noise(key, y, examples.x, ids=examples.ids), noise.crowd(key)
+    if result.votes is None:  # one wrote each label
+        who = np.asarray(result.annotator)[:, None] == np.arange(crowd.annotators)
+        votes = np.where(who, np.asarray(result.labels)[:, None], -1)
+    else:
+        votes = np.asarray(result.votes)
+    counts = np.zeros((crowd.annotators, k, k), np.int32)
+    item, annotator = np.nonzero(votes >= 0)
+    np.add.at(counts, (annotator, y[item], votes[item, annotator]), 1)
+    right = np.trace(counts, axis1=1, axis2=2) / np.maximum(counts.sum(axis=(1, 2)), 1)
+    accuracy, estimated = [float(np.mean(np.asarray(result.labels) == y))], np.full(crowd.annotators, np.nan)
+    if ((votes >= 0).sum(axis=1) > 1).any():
+        model, most = label.dawid_skene(votes, k), label.majority(votes, k)
+        accuracy += [float(np.mean(np.asarray(labels) == y)) for labels in (most.labels, model.labels)]
+        estimated = np.einsum("k,akk->a", np.asarray(model.prior, np.float64), np.asarray(model.confusion))
+    else:
+        accuracy += [np.nan, np.nan]
+    return {
+        "confusion": np.asarray(crowd.confusion, np.float32),
+        "counts": counts,
+        "accuracy": np.array([*accuracy, right.max()]),
+        "estimated": estimated,
+        "alpha": _interval(label.krippendorff_alpha, votes, k),
+        "kappa": _interval(label.fleiss_kappa, votes, k),
+    }
+
+
+def _interval(coefficient: Callable[..., label.Agreement], votes: np.ndarray, classes: int) -> np.ndarray:
+    try:
+        found = coefficient(votes, classes, resamples=RESAMPLES)
+    except ArgumentError:  # no item has two votes, items have different numbers of them, or all say one class
+        return np.full(3, np.nan)
+    return np.array([found.value, found.low, found.high])
+
+
+def _settings(campaign: Campaign, stage: str) -> list[Setting]:
+    """Those of a stage at which labels are wrong, in their order; none if it is no noise."""
+    settings = [Setting(stage, value) for value in sorted(campaign.stages[stage].values)]
+    noises = [(s, campaign.perturbation(*s)) for s in settings]
+    return [s for s, n in noises if isinstance(n, label.LabelNoise) and not np.all(n.is_identity())]
+
+
+def _key_data(campaign: Campaign, stage: str) -> np.ndarray:
+    return stage_key_data(campaign.seeds[0], stage)  # type: ignore[index]
+
+
+def _key(data: np.ndarray) -> jax.Array:
+    return jax.random.wrap_key_data(jnp.asarray(data), impl=GENERATOR)
