@@ -10,6 +10,7 @@ from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Engine
 from sensijax.campaign._pictures import picture_exhibits
 from sensijax.campaign._plan import Plan
+from sensijax.campaign._stressed import stressed_exhibits
 from sensijax.campaign.store._store import Store
 from sensijax.campaign.timeline._watching import timeline_exhibits
 
@@ -28,7 +29,7 @@ class Exhibit(NamedTuple):
 
 def missing_exhibits(campaign: Campaign, plan: Plan, store: Store) -> list[Exhibit]:
     """The exhibits of a campaign that its store does not have."""
-    makers = picture_exhibits, annotator_exhibits, timeline_exhibits
+    makers = picture_exhibits, annotator_exhibits, timeline_exhibits, stressed_exhibits
     every = [Exhibit(*found) for maker in makers for found in maker(campaign, plan)]
     return [exhibit for exhibit in every if store.find_exhibit(exhibit.address) is None]
 

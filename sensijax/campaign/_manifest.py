@@ -10,9 +10,11 @@ import numpy as np
 from sensijax.attack import Attack
 from sensijax.campaign._annotators import agreement_of, annotators_of
 from sensijax.campaign._campaign import Campaign
+from sensijax.campaign._family import family_of, identity_of
 from sensijax.campaign._pictures import picture_of
 from sensijax.campaign._plan import Plan
 from sensijax.campaign._standing import relabels
+from sensijax.campaign._stressed import stressed_address
 from sensijax.campaign.store._store import LAYOUT
 from sensijax.campaign.timeline._facts import timeline_facts
 from sensijax.core import ArgumentError, digest, stage_key_data
@@ -65,7 +67,7 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
                 "family": family_of(campaign.perturbation(name, sweep.values[0])),
                 "axis": sweep.axis,
                 "values": list(sweep.values),
-                "identity": _identity(campaign, name),
+                "identity": identity_of(campaign, name),
                 "options": {k: _plain(v) for k, v in sweep.options.items()},
                 "about": (sweep.target.__doc__ or "").strip().split("\n")[0],
                 **_attack(campaign, plan, name),
@@ -85,6 +87,7 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
             for s in campaign.scenarios
         },
         "timelines": timeline_facts(campaign, plan),
+        "stressed": stressed_address(campaign, plan),
         "tiles": [
             {
                 "id": tile.id,
@@ -101,19 +104,8 @@ def manifest_of(campaign: Campaign, plan: Plan, environment: dict[str, Any]) -> 
     }
 
 
-def family_of(value: Any) -> str:
-    """To which family of stressors a stage belongs: `perturbation`, `attack`, `drift` or `labels`."""
-    kinds = {Attack: "attack", Drift: "drift", LabelNoise: "labels"}
-    return next((name for kind, name in kinds.items() if isinstance(value, kind)), "perturbation")
-
-
 def _reweights(value: Any) -> bool:
     return isinstance(value, Drift) and "weights" in value.changes
-
-
-def _identity(campaign: Campaign, stage: str) -> float:
-    """The setting at which nothing happens: where a curve's clean point belongs."""
-    return next(v for v in campaign.stages[stage].values if campaign.perturbation(stage, v).is_identity())
 
 
 def _attack(campaign: Campaign, plan: Plan, stage: str) -> dict[str, Any]:
