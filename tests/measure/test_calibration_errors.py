@@ -1,9 +1,12 @@
 """Calibration errors: numbers by hand, and what must not depend on the order of rows."""
 
+import pathlib
+
 import numpy as np
 import pytest
 
 from sensijax.core import ArgumentError
+from sensijax.measure.calibration import ece, reliability
 from sensijax.measure.calibration_errors import (
     classwise_ece,
     debiased_ece,
@@ -12,6 +15,43 @@ from sensijax.measure.calibration_errors import (
     reliability_intervals,
     smooth_ece,
 )
+
+GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "calibration.npz")
+PROBS, LABELS = GOLDEN["probs"].astype(np.float64), GOLDEN["labels"].astype(np.int64)
+CONFIDENCE, CORRECT = PROBS.max(axis=1), PROBS.argmax(axis=1) == LABELS
+
+
+@pytest.mark.parametrize("bins", [10, 15])
+def test_errors_are_those_of_netcal(bins):
+    close = {"abs": 1e-12}
+    assert ece(CONFIDENCE, CORRECT, bins) == pytest.approx(GOLDEN[f"ece {bins}"].item(), **close)
+    assert mce(CONFIDENCE, CORRECT, bins) == pytest.approx(GOLDEN[f"mce {bins}"].item(), **close)
+    assert classwise_ece(PROBS, LABELS, bins) == pytest.approx(GOLDEN[f"classes {bins}"].item(), **close)
+    mass = equal_mass_ece(CONFIDENCE, CORRECT, bins)  # no two confidences are equal
+    assert mass == pytest.approx(GOLDEN[f"mass {bins}"].item(), **close)
+    assert mass == pytest.approx(GOLDEN[f"kumar mass {bins}"].item(), **close)
+    # What netcal calls ACE has bins of equal width that count alike, however few rows they hold.
+    diagram = reliability(CONFIDENCE, CORRECT, bins)
+    alike = np.nanmean(np.abs(diagram.accuracy - diagram.confidence))
+    assert alike == pytest.approx(GOLDEN[f"ace {bins}"].item(), **close) and abs(alike - mass) > 0.005
+
+
+def test_the_debiased_error_is_that_of_its_authors():
+    ten, fifteen = (reliability(CONFIDENCE, CORRECT, bins).counts for bins in (10, 15))
+    assert not (ten == 1).any() and (fifteen == 1).sum() == 1
+    assert debiased_ece(CONFIDENCE, CORRECT, 10) == pytest.approx(GOLDEN["debiased 10"].item(), abs=1e-12)
+    # Theirs drops the bin with a single row, and still divides by all rows.
+    kept = ~np.isin(np.ceil(CONFIDENCE * 15) - 1, np.flatnonzero(fifteen == 1))
+    without = debiased_ece(CONFIDENCE[kept], CORRECT[kept], 15) * kept.mean()
+    assert without == pytest.approx(GOLDEN["debiased 15"].item(), abs=1e-12)
+    assert debiased_ece(CONFIDENCE, CORRECT, 15) == pytest.approx(GOLDEN["debiased 15"].item(), abs=2e-4)
+
+
+def test_the_smooth_error_is_that_of_its_authors():
+    """Theirs finds the width to 1/1024 and integrates over 200 points or more."""
+    found = smooth_ece(CONFIDENCE, CORRECT)
+    assert found == pytest.approx(GOLDEN["smooth"].item(), abs=3e-4)
+    assert GOLDEN["smooth width"] - 1 / 1024 <= found <= GOLDEN["smooth width"] + 1 / 1024
 
 
 def test_equal_mass_by_hand_and_ties_stay_together():

@@ -39,9 +39,9 @@ def calibrate(key: jax.Array, detector: Detector, reference: Any, *, ert: float,
 
     The detector is fitted to the reference, and stepped through streams that are drawn from its rows. For a detector of
     windows the rows in a window differ and are compared with the others alone, as new values are with a reference that
-    they are no part of: compared with all of it, they are too much alike, and thresholds come out low. Streams are cut off at 3 ert values; the mean run length
-    is the time watched over the alarms seen, the maximum likelihood estimate where alarms are memoryless, as they are
-    after the first few values. Then other streams tell what it has become.
+    they are no part of: compared with all of it, they are too much alike, and thresholds come out low. Streams are cut
+    off at 3 ert values; the mean run length is the time watched over the alarms seen, the maximum likelihood estimate
+    where alarms are memoryless, as they are after the first few values. Then other streams tell what it has become.
 
     This holds for streams that are like the reference, whose values are independent, and a reference of N rows knows
     its own distribution only so well. On new data (`bench/run_lengths.py`, a target of 500) CUSUM and Page-Hinkley ran
