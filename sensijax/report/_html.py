@@ -19,6 +19,7 @@ from sensijax.report import (
     _stress,
     _tables,
     _thresholds,
+    _timelines,
     _words,
 )
 
@@ -83,7 +84,7 @@ def _content(results: Results) -> dict[str, Any]:
     confidence = _tables.confidence_table(results, list(stages.stage))
     perturbed = scenarios[scenarios.scenario != "clean"]
     drawn = sum(len(manifest["scenarios"][name]["seeds"]) > 1 for name in perturbed.scenario)
-    stress = _stress.section(results, units)
+    stress, timelines = _stress.section(results, units), _timelines.section(results)
     return {
         "m": manifest,
         "u": units,
@@ -98,9 +99,11 @@ def _content(results: Results) -> dict[str, Any]:
         ),
         "headline": [
             *([stress["headline"]] if stress and stress["headline"] else []),
+            *([timelines["headline"]] if timelines and timelines["headline"] else []),
             *_words.headline(scenarios, stages, interactions, confidence, manifest["tolerance"], units),
         ],
         "stress": stress,
+        "timelines": timelines,
         "tiles": _sections.tiles(results, perturbed, units),
         "tolerance": units.tolerance(manifest["tolerance"]),
         "ranking": _sections.ranking(results, stages, units),
