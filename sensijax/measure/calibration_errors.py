@@ -17,8 +17,9 @@ def equal_mass_ece(confidence: Any, correct: Any, bins: int = 15, weights: Any =
     """Expected calibration error with bins that hold equal shares of the predictions, the L1 form.
 
     Equal confidences stay together: a level of weight w above a weight of `before`, of W in all, goes whole to bin
-    floor(bins (2 before + w) / (2 W)), where its middle lies. The order of rows does not count. Without equal confidences
-    it is netcal 1.4.0's ECE with `equal_intervals=False`; what netcal calls ACE is a mean over bins of equal width.
+    floor(bins (2 before + w) / (2 W)), where its middle lies. The order of rows does not count. Without equal
+    confidences it is netcal 1.4.0's ECE with `equal_intervals=False`; what netcal calls ACE is a mean over bins of
+    equal width.
 
     Args:
       confidence: `[N]` in [0, 1], the probability given to the predicted class.
@@ -84,8 +85,8 @@ def debiased_ece(confidence: Any, correct: Any, bins: int = 15) -> float:
     signed: about calibrated predictions it falls below 0 as often as need be for its mean to be about 0. That mean,
     given the confidences, is low by s^2 / (n_b - 1) in a bin in which calibrated confidences have variance s^2. Bins
     have equal width; one with a single row, which has no variance, joins the next occupied one above, the last the
-    one below. Without such bins it is `unbiased_square_ce` of uncertainty-calibration 0.1.4, the authors' package, which
-    counts them as free of error.
+    one below. Without such bins it is `unbiased_square_ce` of the authors' uncertainty-calibration 0.1.4, which counts
+    them as free of error.
 
     Args:
       confidence: `[N]` in [0, 1], the probability given to the predicted class; N >= 2.
@@ -126,8 +127,8 @@ def smooth_ece(confidence: Any, correct: Any) -> float:
 
     smECE_sigma is the integral over [0, 1] of |mean_i (y_i - f_i) K_sigma(f_i, t)|, with K the Gaussian reflected at
     0 and 1. It does not rise with sigma, so smECE_sigma = sigma has one solution, found by bisection. Residuals lie on
-    a grid of 8,192 cells, each split between the two nearest, where a cosine transform smooths them. The authors' relplot
-    1.0.3 searches sigma to 1/1024 only.
+    a grid of 8,192 cells, each split between the two nearest, where a cosine transform smooths them. The authors'
+    relplot 1.0.3 searches sigma to 1/1024 only.
 
     Args:
       confidence: `[N]` in [0, 1], the probability given to the predicted class.

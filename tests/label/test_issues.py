@@ -1,5 +1,6 @@
 """Label issues: the golden example, cleanlab's lists and matrices, anchors, and probabilities that are none."""
 
+import dataclasses
 import functools
 import json
 import pathlib
@@ -9,6 +10,7 @@ import pytest
 
 from sensijax import label
 from sensijax.core import ArgumentError
+from sensijax.label.issues.filters import _to_prune
 
 GOLDEN = pathlib.Path(__file__).parent.parent / "golden"
 CLEANLAB = np.load(GOLDEN / "cleanlab.npz")
@@ -94,6 +96,35 @@ def test_a_model_without_doubt_finds_no_issue():
     y = np.arange(30) % 3
     found = label.find_issues(y, np.eye(3)[y])
     assert not found.mask.any() and found.joint.noise_rate == 0
+
+
+def test_a_threshold_of_zero_counts_nobody():
+    found = label.confident_joint([0, 0, 2], [[0.9, 0.1, 0.0], [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]])
+    assert found.suggested.tolist() == [0, -1, 0] and found.thresholds[2] == 2e-6
+
+
+def test_what_is_kept_of_a_label_by_hand():
+    joint = label.confident_joint([0, 1, 2], np.eye(3))
+    joint = dataclasses.replace(joint, calibrated=np.array([[1, 3, 1], [0, 1, 0], [0, 0, 1]]))
+    y, p = np.array([0] * 5 + [1, 2]), np.full((7, 3), 1 / 3)
+    assert not label.prune_by_noise_rate(y, p, joint, keep=5).any()  # there are no more of it
+    assert _to_prune(np.array([[1, 3, 3], [0, 7, 0], [0, 0, 7]]), 1.0, 3)[0].tolist() == [3, 2, 2]
+    assert _to_prune(np.array([[1, 3, 3], [0, 7, 0], [0, 0, 7]]), 0.5, 3)[0].tolist() == [5, 1, 1]
+
+
+def test_a_label_that_is_as_probable_as_any_is_no_issue():
+    found = label.find_issues([1, 1], [[0.5, 0.5], [0.6, 0.4]], rule=lambda y, p, joint: np.ones(2, bool))
+    assert found.mask.tolist() == [False, True]
+
+
+def test_certain_of_another_class_has_a_score_that_is_a_number():
+    assert label.confidence_weighted_entropy([0], [[0.0, 0.5, 0.5]])[0] == pytest.approx(0, abs=1e-4)
+
+
+def test_anchors_by_hand():
+    probs = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
+    np.testing.assert_allclose(label.anchor_transition(probs, quantile=0.5), [[0.5, 0.5], [0.5, 0.5]])
+    np.testing.assert_allclose(label.anchor_transition(probs * 1.0008).sum(axis=1), 1, rtol=0, atol=1e-15)
 
 
 def test_labels_of_one_class_only():

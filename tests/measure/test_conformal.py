@@ -117,6 +117,28 @@ def test_adaptive_sets_are_those_of_mapie_with_its_draws(method, alpha, monkeypa
     assert (ours.threshold, found.coverage, found.mean_size) == pytest.approx(expected, abs=5e-4)
 
 
+def test_weighted_coverage_by_hand():
+    predictor = make("aps", np.tile([[0.6, 0.3, 0.1]], (9, 1)), np.repeat([0, 1], [5, 4]), 0.3)
+    assert predictor.threshold == pytest.approx(0.9)
+    found = predictor.coverage([[0.6, 0.3, 0.1], [0.95, 0.03, 0.02], [0.4, 0.35, 0.25]], [1, 0, 0], weights=[2, 1, 1])
+    assert (found.coverage, found.mean_size, found.empty) == pytest.approx((0.75, 1.5, 0.25))
+    assert found.n_effective == pytest.approx(16 / 6) and np.isnan(found.band[0])
+
+
+def test_the_last_class_has_gathered_everything_whatever_rounding_says():
+    tenths = np.full((20, 10), 0.1)  # their sum is 1 - 2^-53
+    predictor = make("aps", tenths, np.full(20, 9), 0.1)
+    assert predictor.threshold == 1 and predictor.sets([[0.5, 0.5] + [0.0] * 8]).all()
+
+
+def test_an_example_draws_apart_at_calibration_and_at_prediction():
+    """With one draw for both, k of the n calibration examples would be covered, always."""
+    probs, labels = examples(np.random.default_rng(11), 50)
+    keys = [jax.random.key(i) for i in range(4)]
+    made = [(make("aps", probs, labels, 0.2, key), key) for key in keys]
+    assert any(round(p.coverage(probs, labels, key=key).coverage * 50) != p.k for p, key in made)
+
+
 def test_ties_of_the_last_class_are_ties():
     """Sums are 1 up to rounding: its score is 1 in every row, so a threshold of 1 holds every class."""
     probs, _ = examples(np.random.default_rng(10), 200)

@@ -46,7 +46,7 @@ def test_weights_are_copies():
 
 def test_intervals_of_alike_and_unlike_groups():
     rng = np.random.default_rng(2)
-    alike, unlike, runs = 0, 0, 300
+    alike, unlike, ratios, runs = 0, 0, 0, 300
     for seed in range(runs):
         label, group = rng.integers(0, 2, 240), np.arange(240) % 3
         u = rng.random(240)
@@ -54,9 +54,41 @@ def test_intervals_of_alike_and_unlike_groups():
         found = fairness(same, label, group, classes=2, resamples=200, seed=seed).equal_opportunity
         alike += found.low > 0
         worse = np.where(u < np.where(group == 2, 0.5, 0.8), label, 1 - label)
-        found = fairness(worse, label, group, classes=2, resamples=200, seed=seed).equal_opportunity
-        unlike += not found.low <= 0.3 <= found.high
-    assert alike / runs <= 0.09 and unlike / runs <= 0.09
+        found = fairness(worse, label, group, classes=2, resamples=200, seed=seed)
+        unlike += not found.equal_opportunity.low <= 0.3 <= found.equal_opportunity.high
+        ratios += not found.equal_opportunity_ratio.low <= 0.625 <= found.equal_opportunity_ratio.high
+    assert max(alike, unlike, ratios) / runs <= 0.09
+
+
+def test_several_draws_are_means_and_no_prediction_is_of_no_class():
+    label, group = np.tile([0, 1], 6), np.repeat(["a", "b"], 6)
+    first, second = label.copy(), np.where(group == "b", -1, label)
+    both = fairness(np.stack([first, second]), np.stack([label] * 2), group, classes=2, smallest=1)
+    assert both.accuracy.tolist() == [1, 0.5] and both.selection.tolist() == [[0.5, 0.25]]
+    alone = fairness(second, label, group, classes=2, positive=0, smallest=1)
+    assert alone.selection.tolist() == [[0.5, 0]] and alone.false_positive.tolist() == [[0, 0]]
+
+
+def test_the_worst_group_is_the_least_accurate_of_those_that_are_large_enough():
+    group = np.repeat(["a", "b", "c"], [10, 10, 9])
+    right = np.concatenate([np.ones(10), np.tile([0, 1], 5), np.zeros(9)]).astype(int)
+    assert fairness(right, np.ones(29, int), group, classes=2, resamples=100).worst == "b"
+
+
+def test_an_interval_knows_neither_the_scale_of_weights_nor_classes_that_no_example_has():
+    plain = fairness(PREDICTION, LABEL, GROUP, classes=2)
+    heavy = fairness(PREDICTION, LABEL, GROUP, classes=2, weights=np.full(8, 16.0))
+    assert heavy.demographic_parity == plain.demographic_parity and heavy.accuracy_gap == plain.accuracy_gap
+    classes = fairness(PREDICTION, LABEL, GROUP, classes=3, positive=1)
+    assert classes.groups == plain.groups and np.isfinite(classes.accuracy_gap.high)
+
+
+def test_resamples_without_the_only_example_of_a_class_know_nothing():
+    """One positive of 30 in group b, with two pseudo-examples beside it: missing from 6 % of resamples."""
+    label = np.concatenate([np.tile([0, 1], 15), np.arange(30) == 0]).astype(int)
+    prediction = np.where(np.arange(60) % 4 == 1, 1 - label, label)
+    found = fairness(prediction, label, np.repeat(["a", "b"], 30), classes=2).equal_opportunity
+    assert found.status == "ok" and (found.low, found.high) == (0.0, 1.0)
 
 
 def test_what_is_missing_is_said():

@@ -61,3 +61,28 @@ def test_the_true_risk_exceeds_the_bound_in_at_most_delta_of_the_samples():
 def test_nan_is_refused():
     with pytest.raises(ArgumentError):
         risk_coverage([np.nan], [1])
+
+
+def test_a_threshold_for_a_risk_by_hand():
+    sure = np.arange(41)
+    assert threshold_for_risk(sure[:40], np.ones(40), 0.1, 0.05, 4).status == "nothing accepted"  # 0.9^40 > 0.05 / 4
+    assert threshold_for_risk(sure[:40], np.ones(40), 0.1, 0.06, 4).threshold == -np.inf
+    # One error among 60: P(X <= 1) = 0.0138, of no error 0.0018.
+    assert threshold_for_risk(np.arange(60), np.arange(60) > 0, 0.1, 0.01, 1).status == "nothing accepted"
+    assert threshold_for_risk(np.arange(60), np.arange(60) > 0, 0.1, 0.014, 1).status == "ok"
+    # The first of two ranks is place 21 of 41, and the 20 rows above it are accepted.
+    found = threshold_for_risk(sure, sure > 19, 0.3, 0.05, 2)
+    assert found.coverage == 20 / 41 and 20 < found.threshold < 21 and found.risk == 0
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_what_the_threshold_accepts_is_what_was_tested(kind):
+    confidence = np.repeat(np.linspace(0.1, 0.9, 5), 20).astype(kind)
+    found = threshold_for_risk(confidence, confidence > 0.4, 0.3, 0.05, 5)
+    assert found.coverage == (confidence >= kind(found.threshold)).mean() == 0.6
+
+
+def test_costs_of_abstaining_and_ties_of_cost():
+    # Accepting 1, 3 or 4 rows costs 0.675, 0.475 and 0.5 a row.
+    assert threshold_for_cost(CONFIDENCE, CORRECT, 1.0, 0.9).threshold == 0.8
+    assert threshold_for_cost([0.9], [0], 1.0, 1.0).threshold == 0.9  # as dear as to accept nothing
