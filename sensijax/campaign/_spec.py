@@ -267,15 +267,15 @@ class _Reader:
         return dataclasses.replace(fault, path=written, location=self.lines.locate(self.path, path))
 
     def _written(self, path: tuple) -> str:
-        """`stage.fog.severity`: a stage goes by its name, or by its number where it has none."""
-        if len(path) > 1 and path[0] in ("stage", "timeline"):
-            raw = self.raw[path[0]][path[1]]
-            name = raw.get("name") if isinstance(raw, dict) else None
-            path = (f"{path[0]}.{name}" if isinstance(name, str) else f"{path[0]}[{path[1]}]", *path[2:])
+        """`stage.fog.severity`: a table in a list goes by its name, or by its number where it has none."""
         text = ""
+        here: Any = self.raw
         for part in path:
-            text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-        return text
+            known = part in (range(len(here)) if isinstance(here, list) else here if isinstance(here, dict) else ())
+            here = here[part] if known else None
+            name = here.get("name") if isinstance(part, int) and isinstance(here, dict) else None
+            text += f".{name}" if isinstance(name, str) else f"[{part}]" if isinstance(part, int) else f".{part}"
+        return text.removeprefix(".")
 
     @staticmethod
     def _line_number(fault: Fault) -> int:

@@ -17,7 +17,7 @@ from sensijax.cli._placing import placed
 from sensijax.cli._planning import plan
 from sensijax.cli._progress import shown_progress
 from sensijax.cli._sensitivity import sensitivity
-from sensijax.cli._tables import damage_table, facts_table, interaction_table
+from sensijax.cli._tables import damage_table, facts_table, interaction_table, timeline_table
 from sensijax.core.errors import ArgumentError, CampaignError, MissingExtraError, StoreError
 
 if TYPE_CHECKING:  # importing these for good would import JAX
@@ -184,6 +184,8 @@ def _summary(results: "Results", progress: "Progress | None") -> None:
     out.print(damage_table(results))
     if len(interactions := results.interactions()):
         out.print(interaction_table(interactions.head(8), len(interactions)))
+    if len(timelines := results.timelines()):
+        out.print(timeline_table(timelines))
     if progress is not None and progress.computed:
         runs = results.statistics()  # other processes' too
         last = next((run for run in reversed(runs) if run["rows_computed"] == progress.computed), runs[-1])

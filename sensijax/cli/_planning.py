@@ -27,6 +27,10 @@ def plan(arguments: argparse.Namespace) -> int:
         "seeds": f"{len(campaign.seeds)} (scenarios without random draws run for one)",  # type: ignore[arg-type]
         "cells": f"{made.rows:,} judged inputs in {len(made.tiles):,} tiles",
     }
+    if campaign.timelines:
+        steps = sum(timeline.length for timeline in campaign.timelines.values())
+        seeds = len(campaign.seeds)  # type: ignore[arg-type]
+        facts["timelines"] = f"{len(campaign.timelines)}, {steps * seeds:,} steps in {seeds} streams each"
     asked = (arguments.devices, arguments.kind, arguments.costs, arguments.measure)
     measured = any(option is not None for option in asked)
     facts |= _forecast(arguments, campaign, made) if measured else _look(campaign, made)

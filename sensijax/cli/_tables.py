@@ -150,6 +150,38 @@ def interaction_table(interactions: Any, total: int) -> Table:
     return table
 
 
+def timeline_table(timelines: Any) -> Table:
+    """What the monitors of timelines found, how late, and at the price of which false alarms."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        title="Drift in time, and who saw it",
+        title_justify="left",
+        caption_justify="left",
+        caption="found: of the changes away from no drift, with Wilson's interval over streams; by chance: by as many "
+        "alarms at random places; false: alarms in 10,000 quiet steps; promised: at most so many; * needs labels. "
+        "What always fires finds everything at once, with 10,000 false ones; what never does finds nothing, with none",
+    )
+    for name in ("timeline", "monitor", "looks at", "found", "95 %", "by chance", "delay", "false", "promised"):
+        table.add_column(name, justify="left" if name in ("timeline", "monitor", "looks at") else "right")
+    for row in timelines.itertuples(index=False):
+        table.add_row(
+            row.timeline,
+            row.monitor,
+            f"{row.signal}{' *' if row.labels else ''} ({row.kind})",
+            _known("{:.0f} %", 100 * row.rate),
+            _known("{:.0f} to {:.0f}", 100 * row.low, 100 * row.high),
+            _known("{:.0f} %", 100 * row.chance),
+            _known("{:.0f}", row.mean_delay),
+            _known("{:.1f}", row.false_per_10k),
+            _known("{:.1f}", row.stated_per_10k),
+        )
+    return table
+
+
+def _known(text: str, *numbers: float) -> str:
+    return "-" if any(number != number for number in numbers) else text.format(*numbers)
+
+
 def _pair(row: Any) -> str:
     if row.at_first == row.at_second:
         return f"{row.first}, {row.second} at {row.at_first:g}"

@@ -22,10 +22,11 @@ import numpy as np
 
 from sensijax.attack import Attack
 from sensijax.drift import Drift
+from sensijax.drift.detect import Detector
 from sensijax.label import LabelNoise
 from sensijax.perturb import Perturbation
 
-_STRUCTS = (Attack, Drift, LabelNoise, Perturbation)
+_STRUCTS = (Attack, Detector, Drift, LabelNoise, Perturbation)
 """Bases whose subclasses become frozen dataclasses and pytrees as they are made."""
 
 

@@ -49,7 +49,9 @@ def changes_of(campaign: "Campaign", timeline: Timeline) -> tuple[Change, ...]:
     drift = campaign.perturbation(timeline.stage, timeline.at)  # type: ignore[arg-type]
     full, kind = float(drift.strength), type(drift).__name__  # type: ignore[union-attr]
     events = timeline.schedule.events(timeline.length)
-    return tuple(Change(e.at, e.until, e.kind, kind, full * e.before, full * e.after) for e in events)
+    return tuple(
+        Change(e.at, e.until, e.kind, kind, full * e.before, full * e.after) for e in events if e.before != e.after
+    )
 
 
 def stages_of(campaign: "Campaign", timeline: Timeline) -> Iterator[tuple[Setting, Any]]:

@@ -88,7 +88,10 @@ def _time_faults(path: str, timeline: Timeline) -> Any:
                 yield Fault(f"{path}.schedule", f"{part}", f"changes that begin within the {length} steps")
                 timed = False
     horizon, monitors = timeline.horizon, timeline.monitors if isinstance(timeline.monitors, Mapping) else {}
-    sizes = [m.size for m in monitors.values() if isinstance(m, Windowed) and isinstance(m.size, int)]
+    windows = [monitor.size for monitor in monitors.values() if isinstance(monitor, Windowed)]
+    sizes = [
+        size for size in windows if isinstance(size, int) and timed and size <= length
+    ]  # others are refused anyway
     least = max(sizes, default=1)
     if horizon is not None and (
         isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)) or horizon < least

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
+from sensijax.campaign._structure import Link
 from sensijax.campaign.timeline._course import Course, course_of, links_of, reference_of
 from sensijax.campaign.timeline._timeline import Monitor, Timeline, Windowed
 from sensijax.core import ArgumentError, key_for
@@ -84,9 +85,8 @@ def watched(campaign: "Campaign", name: str, seed: int, engine: "Engine") -> dic
 def _signals(campaign: "Campaign", name: str, seed: int, course: Course, engine: "Engine") -> dict[str, np.ndarray]:
     """The signals of a course by name, `[n]` or `[n, d]`; beside them `correct`, which no monitor can watch."""
     timeline, examples = campaign.timelines[name], campaign.examples
-    links = links_of(campaign, timeline, seed, course)
     inputs = any(monitor.signal == "inputs" for monitor in (timeline.monitors or {}).values())
-    columns, outputs, x = engine.answers(course.positions, course.draws, course.observed, links, keep_inputs=inputs)
+    columns, outputs, x = _answers(course, links_of(campaign, timeline, seed, course), engine, inputs)
     _refuse_nan(name, seed, outputs, columns["status"] != 0, examples.ids[course.positions])
     found = {"loss": columns["loss"], "outputs": outputs.astype(np.float32).reshape(len(outputs), -1)}
     if x is not None:
@@ -97,6 +97,17 @@ def _signals(campaign: "Campaign", name: str, seed: int, course: Course, engine:
         found |= {signal: columns[signal] for signal in ("confidence", "entropy", "prediction")}
         found["label"] = course.observed
     return found
+
+
+def _answers(course: Course, links: list[Link], engine: "Engine", keep_inputs: bool) -> Any:
+    """What the model says to the rows of a course; where nothing moves them, once to each that is another one."""
+    rows, again = np.arange(len(course.positions)), None
+    if not links:
+        what = [course.positions, course.observed] if course.observed.ndim == 1 else [course.positions]
+        _, rows, again = np.unique(np.stack(what), axis=1, return_index=True, return_inverse=True)
+    each = (course.positions[rows], course.draws[rows], course.observed[rows])
+    found = engine.answers(*each, links, keep_inputs=keep_inputs)
+    return found if again is None else jax.tree.map(lambda leaf: leaf[again.ravel()], found)
 
 
 def _refuse_nan(name: str, seed: int, outputs: np.ndarray, bad: np.ndarray, ids: np.ndarray) -> None:
