@@ -103,7 +103,7 @@ def smoothed(values: np.ndarray, window: int) -> np.ndarray:
 
 def window_of(steps: int) -> int:
     """Over how many steps the model's lines are averaged."""
-    return max(10, 10 * round(steps / 400))
+    return max(10, 10 * round(steps / 200))
 
 
 def _strength(axes: Axes, one: Watched) -> None:

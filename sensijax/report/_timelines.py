@@ -69,7 +69,7 @@ def _row(one: Watched, row: Any) -> dict[str, Any]:
     return {
         "monitor": row.monitor,
         "watches": _timeline_words.watches(row),
-        "labels": "needed" if row.labels else "not needed",
+        "labels": "needs labels" if row.labels else "needs no labels",
         "found": f"{round(row.rate * changes)} of {changes}" if changes else "–",
         "interval": "" if math.isnan(row.low) else f"{_whole(row.low)} to {_whole(row.high)}",
         "bar": _figures.interval_bar(

@@ -136,6 +136,33 @@ def test_what_acts_beside_is_compared_with_the_barer_twin():
     )
 
 
+def without_drift(one):
+    strength, alarms = np.zeros_like(one.strength), one.alarms["errors"]
+    nothing = {"errors": detect.evaluate(alarms, np.zeros(0, int), horizon=HORIZON)}
+    found = {"errors": np.zeros((len(alarms), 0), bool)}
+    return dataclasses.replace(one, strength=strength, changes=(), evaluation=nothing, found=found)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: watched(1, fire=[(0, 450)]), "With labels at hand, errors (ADWIN on errors) saw 1 of 1 drift"),
+        (lambda: watched(40, fire=[(s, 440 + s) for s in range(40)]), "saw 40 of 40 drifts, after 60 steps"),
+        (lambda: without_drift(watched(fire=[(0, 100)])), ""),
+        (lambda: dataclasses.replace(watched(), signals={"loss": watched().signals["correct"]}), "never spoke up"),
+    ],
+)
+def test_any_timeline_can_be_shown(make, said):
+    """One stream, more than have rows, no drift at all, a regression: a figure, and no number that is none."""
+    one = make()
+    shown = _timelines._timeline(0, one, table(one), {})
+    assert said in shown["sentence"] and bool(said) == bool(shown["sentence"])
+    assert "errors" in shown["svg"] and "nan" not in shown["svg"].lower()
+    assert not any("nan" in str(value) for row in shown["rows"] for value in row.values())
+    if not one.changes:
+        assert "every alarm is false" in shown["about"] and shown["rows"][0]["found"] == "–" and not shown["model"]
+
+
 def test_more_than_promised_is_marked_only_where_it_is_clear():
     (few, *_), (many, *_) = (
         _timelines._timeline(0, one, table(one), {})["rows"]
