@@ -35,6 +35,7 @@ from sensijax.campaign._spec import Spec as Spec
 from sensijax.campaign._spec import as_fraction as as_fraction
 from sensijax.campaign._spec import fraction as fraction
 from sensijax.campaign._spec import load_spec as load_spec
+from sensijax.campaign._strongest import strongest_of as strongest_of
 from sensijax.campaign._subject import load_subject as load_subject
 from sensijax.campaign._tuning import estimate_seconds as estimate_seconds
 from sensijax.campaign.results._compare import compare as compare

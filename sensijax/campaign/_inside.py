@@ -26,6 +26,7 @@ COLUMNS = [
     "cka",
     "separability_clean",
     "separability",
+    "n",
 ]
 MEASURED = COLUMNS[2:10]  # what a scenario that moves no input has none of
 
@@ -92,7 +93,7 @@ def inside(model: Model, clean: np.ndarray, y: np.ndarray, shown: Iterable[Shown
             measured = gains.loc[component] if component in gains.index else dict.fromkeys(MEASURED, math.nan)
             left = separability(after[component], observed, weight)
             row = [float(measured[column]) for column in MEASURED]
-            rows.append((scenario, component, *row, apart[component], left))
+            rows.append((scenario, component, *row, apart[component], left, len(y)))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Engine
 from sensijax.campaign._family import family_of, identity_of
-from sensijax.campaign._inside import Shown, examples_that_fit, inside
+from sensijax.campaign._inside import COLUMNS, Shown, examples_that_fit, inside
 from sensijax.campaign._paths import Path, path_of
 from sensijax.campaign._plan import Plan
 from sensijax.campaign._scenario import Scenario
@@ -46,7 +46,7 @@ def stressed_address(campaign: Campaign, plan: Plan) -> str | None:
         and not set(scenarios).isdisjoint(tile.scenarios)
         and any(tile.start < stop and start < tile.stop for start, stop in spans)
     ]
-    return digest("stressed", tiles, [s.name for s in scenarios], spans, _components(campaign))
+    return digest("stressed", COLUMNS, tiles, [s.name for s in scenarios], spans, _components(campaign))
 
 
 def stressed_exhibits(
@@ -95,9 +95,8 @@ def _made(campaign: Campaign, plan: Plan, engine: Engine) -> dict[str, np.ndarra
     except Exception as error:  # what interprets other people's programs must not cost them their run
         log.warning("the report will not show where it breaks inside: %s", error)
         return found | {"why": np.array(f"{type(error).__name__}: {error}")}
-    columns = {f"inside.{name}": table[name].to_numpy() for name in table}
-    texts = {name: values.astype(str) for name, values in columns.items() if values.dtype.kind not in "f"}
-    return found | columns | texts | {"looked_into": np.array(len(some))}
+    names = {f"inside.{name}": table[name].to_numpy(str) for name in COLUMNS[:2]}
+    return found | names | {f"inside.{name}": table[name].to_numpy() for name in COLUMNS[2:]}
 
 
 def _inputs(plan: Plan, engine: Engine, scenario: Scenario, seed: int, spans: list[tuple[int, int]]) -> np.ndarray:

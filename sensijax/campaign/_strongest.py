@@ -34,7 +34,20 @@ def strongest(identities: Mapping[str, float], scenarios: Mapping[str, Sequence[
     return [max(names, key=strength) for names in alone if names] + ([max(most, key=strength)] if together > 1 else [])
 
 
-def strongest_of(manifest: Mapping[str, Any], finished: Sequence[str]) -> list[str]:
-    """The same of the finished scenarios of a campaign's manifest."""
-    identities = {name: about["identity"] for name, about in manifest["stages"].items()}
-    return strongest(identities, {name: manifest["scenarios"][name]["settings"] for name in finished})
+def strongest_of(results: Any) -> list[str]:
+    """The finished scenarios that stand for a campaign: each stage alone at its strongest, then all together.
+
+    Args:
+      results: a `Results`.
+
+    Returns:
+      Their names, in the order of the stages; the last is that in which most stages act together, each as strongly as
+      it does anywhere, if any two do.
+
+    Example:
+      >>> strongest_of(results)                                   # doctest: +SKIP
+      ['adversary@0.0627451', 'drift@1', 'labels@0.4', 'adversary@0.0627451+drift@1+labels@0.4']
+    """
+    stages, scenarios = results.manifest["stages"], results.manifest["scenarios"]
+    identities = {name: about["identity"] for name, about in stages.items()}
+    return strongest(identities, {name: scenarios[name]["settings"] for name in results.scenario_names})

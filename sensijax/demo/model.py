@@ -20,6 +20,7 @@ from sensijax.core.errors import StoreError
 from sensijax.core.model import Model
 from sensijax.data import digits, split
 from sensijax.demo import checkpoint
+from sensijax.sensitivity import tap
 
 _log = logging.getLogger(__name__)
 _SIZE = 32
@@ -43,9 +44,9 @@ class DigitsCNN(nnx.Module):
         self.logits = nnx.Linear((_SIZE // 8) ** 2 * widths[2], len(_CLASSES), rngs=rngs)
 
     def __call__(self, x: Float[Array, "b 32 32 1"]) -> Float[Array, "b 10"]:
-        for conv in (self.conv1, self.conv2, self.conv3):
-            x = nnx.relu(conv(x))
-        return self.logits(x.reshape(x.shape[0], -1))
+        for name, conv in (("conv1", self.conv1), ("conv2", self.conv2), ("conv3", self.conv3)):
+            x = tap(name, nnx.relu(conv(x)))
+        return tap("logits", self.logits(x.reshape(x.shape[0], -1)))
 
 
 @dataclasses.dataclass(frozen=True)

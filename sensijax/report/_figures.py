@@ -247,6 +247,24 @@ def dumbbell(accuracy: float, confidence: float, *, label: str) -> Markup:
     return _small(parts, label)
 
 
+def coverage_bar(
+    coverage: float, low: float, high: float, *, target: float, band: tuple[float, float], label: str
+) -> Markup:
+    """A coverage with its interval on a scale from 0 to 1; the target is dashed, behind it the band, if any."""
+    place = _placer((0.0, 1.0))
+    parts = ['<line x1="4" x2="156" y1="9" y2="9" stroke="#dddddd"/>']
+    if not math.isnan(band[0]):
+        left, right = place(band[0]), place(band[1])
+        parts.append(f'<rect x="{left}" y="2" width="{max(1.0, round(right - left, 1))}" height="14" fill="{BAND}"/>')
+    at = place(target)
+    parts.append(f'<line x1="{at}" x2="{at}" y1="1" y2="17" stroke="{QUIET}" stroke-dasharray="2.5 2"/>')
+    if not math.isnan(coverage):
+        left, right = place(low), place(high)
+        parts.append(f'<line x1="{left}" x2="{right}" y1="9" y2="9" stroke="#6b8cae" stroke-width="3"/>')
+        parts.append(f'<circle cx="{place(coverage)}" cy="9" r="3.5" fill="#1f3b57"/>')
+    return _small(parts, label)
+
+
 def change_bar(value: float, *, most: float, label: str) -> Markup:
     """A signed change as a bar to the left or the right of 0."""
     place = _placer((-most, most))

@@ -13,6 +13,7 @@ from sensijax.report import (
     _attack_sections,
     _attack_words,
     _drivers,
+    _inside,
     _numbers,
     _provenance,
     _sections,
@@ -20,6 +21,7 @@ from sensijax.report import (
     _tables,
     _thresholds,
     _timelines,
+    _uncertainty,
     _words,
 )
 
@@ -104,6 +106,7 @@ def _content(results: Results) -> dict[str, Any]:
         ],
         "stress": stress,
         "timelines": timelines,
+        "inside": _inside.section(results),
         "tiles": _sections.tiles(results, perturbed, units),
         "tolerance": units.tolerance(manifest["tolerance"]),
         "ranking": _sections.ranking(results, stages, units),
@@ -118,6 +121,7 @@ def _content(results: Results) -> dict[str, Any]:
         else [],
         "groups": _sections.groups(results, stages, units),
         "confidence": _sections.confidence(results, confidence, units),
+        "uncertainty": _uncertainty.section(results, units),
         "outputs": _sections.outputs(results, stages) if results.metric == "r2" else [],
         "speed": _provenance.speed(results.statistics()),
         "runs": len(results.statistics()),

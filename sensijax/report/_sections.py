@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sensijax.campaign import Results
+from sensijax.campaign import Results, strongest_of
 from sensijax.report import _figures, _numbers, _tables, _words
 
 MOST_ROWS = 1000
@@ -250,13 +250,10 @@ def groups(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> dic
 
 
 def confidence(results: Results, table: pd.DataFrame, units: _numbers.Units) -> dict[str, Any] | None:
-    """Confidence beside accuracy, and two reliability diagrams; None for a regression."""
+    """Confidence beside accuracy, and reliability diagrams, clean and stressed; None for a regression."""
     if table.empty:
         return None
-    worst = table.loc[table.accuracy.idxmin()]
-    diagrams = (
-        [("clean", "#1f3b57"), (worst.scenario, "#a85b00")] if worst.scenario != "clean" else [("clean", "#1f3b57")]
-    )
+    diagrams = [("clean", "#1f3b57"), *((name, "#a85b00") for name in _told_apart(results, table))]
     return {
         "rows": [
             {
@@ -288,6 +285,23 @@ def confidence(results: Results, table: pd.DataFrame, units: _numbers.Units) -> 
             for i, (name, colour) in enumerate(diagrams)
         ],
     }
+
+
+def _told_apart(results: Results, table: pd.DataFrame) -> list[str]:
+    """The scenarios whose reliability is drawn beside the clean one: under stages of several families each family at
+    its strongest, by the stage that costs most, and all together; otherwise the least accurate."""
+    stages = results.manifest["stages"]
+    if len({about["family"] for about in stages.values()}) < 2:
+        worst = table.loc[table.accuracy.idxmin()]
+        return [worst.scenario] if worst.scenario != "clean" else []
+    accuracy = results.scenarios().set_index("scenario").accuracy
+    found: dict[str, str] = {}
+    for name in strongest_of(results):
+        settings = results.manifest["scenarios"][name]["settings"]
+        family = stages[settings[0][0]]["family"] if len(settings) == 1 else ""
+        if family not in found or accuracy[name] < accuracy[found[family]]:
+            found[family] = name
+    return list(found.values())
 
 
 def outputs(results: Results, stages: pd.DataFrame) -> list[dict[str, Any]]:

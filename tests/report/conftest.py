@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sensijax import drift, label
 from sensijax.campaign import Campaign, Results, design, run, sweep
 from sensijax.core import Dataset, Model
 from sensijax.perturb import image
@@ -60,6 +61,20 @@ def classification(tmp_path_factory):
         name=f"name {HOSTILE}",
     )
     return run(campaign, tmp_path_factory.mktemp("classification") / "run", micro_batch=60)
+
+
+@pytest.fixture(scope="session")
+def stressed(tmp_path_factory):
+    """A finished run under stages of three families; its examples are of two sides."""
+    data, w = digits(60, groups={"side": np.array(["left", "right"])[np.arange(60) // 30], "one": np.zeros(60, int)})
+    model = Model(lambda w, x: 4 * x.reshape(len(x), -1) @ w, w, name="two-sided")
+    three = {
+        "noise": sweep(image.GaussianNoise, std=[0.0, 0.5]),
+        "drift": sweep(drift.PriorShift, strength=[0, 1], target=(0.8, 0.2)),
+        "labels": sweep(label.Symmetric, rate=[0, 0.3]),
+    }
+    campaign = Campaign(model, data, three, design=design.staged(), seeds=2, name="all")
+    return run(campaign, tmp_path_factory.mktemp("stress") / "run", micro_batch=60)
 
 
 @pytest.fixture(scope="session")

@@ -124,6 +124,7 @@ def test_sections_stand_in_order(page):
         "modes",
         "groups",
         "confidence",
+        "still-sure",
         "speed",
         "all",
         "provenance",

@@ -7,23 +7,14 @@ import pandas as pd
 import pytest
 
 import sensijax as sj
-from sensijax import drift, label
+from sensijax import label
 from sensijax.campaign import read_exhibit
-from sensijax.perturb import image
 from sensijax.report import _numbers, _stress
 
 
 @pytest.fixture(scope="module")
-def results(make_digits, tmp_path_factory):
-    data, w = make_digits(60)
-    model = sj.Model(lambda w, x: 4 * x.reshape(len(x), -1) @ w, w, name="two-sided")
-    stages = {
-        "noise": sj.sweep(image.GaussianNoise, std=[0.0, 0.5]),
-        "drift": sj.sweep(drift.PriorShift, strength=[0, 1], target=(0.8, 0.2)),
-        "labels": sj.sweep(label.Symmetric, rate=[0, 0.3]),
-    }
-    campaign = sj.Campaign(model, data, stages, design=sj.design.staged(), seeds=2, name="all")
-    return sj.run(campaign, tmp_path_factory.mktemp("stress") / "run", micro_batch=60)
+def results(stressed):
+    return stressed
 
 
 def test_the_report_tells_the_story(results):

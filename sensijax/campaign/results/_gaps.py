@@ -1,12 +1,13 @@
 """Fairness under each stress: how far apart the groups of the data are treated."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from sensijax import measure
-from sensijax.campaign.results._uncertainty import share_of
+from sensijax.campaign.results._uncertainty import asked, share_of
 from sensijax.core.errors import ArgumentError, did_you_mean
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ COLUMNS = [
 ]
 
 
-def gaps_of(results: "Results", group: str, resamples: int) -> pd.DataFrame:
-    """The table behind `Results.gaps`."""
+def gaps_of(results: "Results", group: str, resamples: int, scenarios: Iterable[str] = ()) -> pd.DataFrame:
+    """The table behind `Results.gaps`; of some scenarios, if they are named."""
     known = results.manifest["data"]["groups"]
     if results.metric != "accuracy":
         raise ArgumentError("group", repr(group), "a classification's: rates are of classes")
@@ -46,7 +47,7 @@ def gaps_of(results: "Results", group: str, resamples: int) -> pd.DataFrame:
     if not 2 <= len(names) <= MOST_GROUPS:
         raise ArgumentError("group", f"{group!r} with {len(names)} values", f"2 to {MOST_GROUPS} values to compare")
     classes = results.manifest["model"]["outputs"]
-    scenarios = list(results._complete)
+    scenarios = asked(results, scenarios)
     columns = {
         name: results._arrays(f"case when status = 'nonfinite_input' then null else {name} end", scenarios, np.float32)
         for name in ("prediction", "target")

@@ -29,7 +29,8 @@ def propagation(
       step (step_low, step_high) and cka are those of `sensitivity.component_gains`: the component with the largest step
       amplifies most.
       separability is Fisher's ratio, the variance between classes over that within them, with the scenario's labels and
-      weights; separability_clean that of the data. Where a scenario changes no input, gains are NaN.
+      weights; separability_clean that of the data. n is the number of examples. Where a scenario changes no input,
+      gains are NaN.
 
     Raises:
       ArgumentError: for an unknown scenario, or a regression.

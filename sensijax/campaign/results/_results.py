@@ -261,7 +261,7 @@ class Results(Responses):
 
     # --- what it is still sure of ------------------------------------------------------------------------------------
 
-    def coverage(self, alpha: float = 0.1, *, split: int = 0) -> pd.DataFrame:
+    def coverage(self, alpha: float = 0.1, *, scenarios: Sequence[str] = (), split: int = 0) -> pd.DataFrame:
         """How often sets of classes hold the truth, calibrated on one half of the clean examples, judged on the other.
 
         The sets are those of split conformal prediction (`measure.conformal.lac`): a class is in if its probability is
@@ -269,27 +269,30 @@ class Results(Responses):
 
         Args:
           alpha: the share of truths that may be missed, in (0, 1).
+          scenarios: their names; all unless given.
           split: which division into halves, by a hash of (split, id).
 
         Returns:
           A row for each scenario: coverage of the true class with its interval (low, high: Clopper and Pearson's, on
           the effective number of examples, n_effective); observed (observed_low, observed_high), that of the class that
           annotators wrote down; band_low and band_high, where the coverage of clean examples lies 95 times in 100,
-          calibration drawn anew each time (NaN under weights); calibrated_on (examples); status, "ok" or why there is
-          no number.
+          calibration drawn anew each time (with weights an approximation, on n_effective examples); calibrated_on
+          (examples); status, "ok" or why there is no number.
 
         Raises:
-          ArgumentError: for a regression, or an alpha out of range.
+          ArgumentError: for a regression, an unknown scenario, or an alpha out of range.
         """
-        return coverage_of(self, alpha, split)
+        return coverage_of(self, alpha, split, scenarios)
 
-    def abstention(self, at: float | AnswerShare | KeepRisk = 0.8, *, split: int = 0) -> pd.DataFrame:
+    def abstention(
+        self, at: float | AnswerShare | KeepRisk = 0.8, *, scenarios: Sequence[str] = (), split: int = 0
+    ) -> pd.DataFrame:
         """What a model answers, and how well, if it answers only where its confidence reaches a threshold.
 
         Args:
           at: what the threshold is fixed for, on one half of the clean examples: the share to be answered, or a
             `KeepRisk`. It is judged on the other half.
-          split: as in `coverage`.
+          scenarios, split: as in `coverage`.
 
         Returns:
           A row for each scenario: answered (the share; answered_low, answered_high), accuracy of the answers by what
@@ -298,9 +301,9 @@ class Results(Responses):
           its interval (aurc_low, aurc_high).
 
         Raises:
-          ArgumentError: for a regression, or a number out of range.
+          ArgumentError: for a regression, an unknown scenario, or a number out of range.
         """
-        return abstention_of(self, at, split)
+        return abstention_of(self, at, split, scenarios)
 
     def prediction_sets(
         self, alpha: float = 0.1, *, penalty: float = 0.1, k_reg: int = 1, split: int = 0
@@ -324,11 +327,12 @@ class Results(Responses):
         """
         return prediction_sets_of(self, alpha, penalty, k_reg, split)
 
-    def gaps(self, group: str, *, resamples: int = 1000) -> pd.DataFrame:
+    def gaps(self, group: str, *, scenarios: Sequence[str] = (), resamples: int = 1000) -> pd.DataFrame:
         """How far apart the groups of the data are treated under each scenario, by what the examples are.
 
         Args:
           group: the name of a group of the data.
+          scenarios: their names; all unless given.
           resamples: of the examples, with all of their seeds, within groups.
 
         Returns:
@@ -340,7 +344,7 @@ class Results(Responses):
         Raises:
           ArgumentError: for an unknown group, one of a single value or more than 64, or a regression.
         """
-        return gaps_of(self, group, resamples)
+        return gaps_of(self, group, resamples, scenarios)
 
     def report(self, path: str | os.PathLike | None = None) -> pathlib.Path:
         """Writes the report: one self-contained HTML file.

@@ -29,11 +29,6 @@ def propagation_of(results: "Results") -> pd.DataFrame:
     return pd.DataFrame({column: found[f"inside.{column}"] for column in COLUMNS})
 
 
-def looked_into(results: "Results") -> int:
-    """How many examples the table of `Results.propagation` is about."""
-    return int(_exhibit(results).get("looked_into", 0))
-
-
 def prediction_sets_of(results: "Results", alpha: float, penalty: float, k_reg: int, split: int) -> pd.DataFrame:
     """The table behind `Results.prediction_sets`."""
     found = _exhibit(results)
@@ -79,9 +74,10 @@ def prediction_sets_of(results: "Results", alpha: float, penalty: float, k_reg: 
             n, size = shares[0].n, np.nan
             if n:
                 size = float(np.average(sets.sum(axis=1), weights=weights))
-            band = (
-                coverage_band(predictor.k, len(predictor.scores), n, LEVEL) if weights is None and n else (np.nan,) * 2
-            )
+            band = (np.nan, np.nan)
+            if n:
+                trials = max(1, round(shares[0].effective))
+                band = coverage_band(predictor.k, len(predictor.scores), trials, LEVEL)
             status_ = predictor.status if n else "nothing to judge"
             rows.append((name, predictor.method, *shares[0][:3], size, shares[1].share, *band, n, status_))
     columns = [

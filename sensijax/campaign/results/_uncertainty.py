@@ -6,6 +6,7 @@ Thresholds are fixed on clean examples and judged on others: a hash of its id sa
 import dataclasses
 import hashlib
 import math
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -84,13 +85,15 @@ def calibrates(ids: np.ndarray, split: int) -> np.ndarray:
     return np.array(hashes, np.uint8) % 2 == 1
 
 
-def coverage_of(results: "Results", alpha: float, split: int) -> pd.DataFrame:
-    """The table behind `Results.coverage`."""
+def coverage_of(results: "Results", alpha: float, split: int = 0, scenarios: Iterable[str] = ()) -> pd.DataFrame:
+    """The table behind `Results.coverage`; of some scenarios, if they are named."""
     fraction("alpha", alpha, "a share that may be missed")
-    first, names = _halves(results, split), list(results._complete)
-    losses = results._arrays(_LOSS, names, np.float32)
-    relabelled = [name for name in names if results._complete[name]["relabelled"]]
-    wrong = results._arrays("observed <> target", relabelled, np.int8) if relabelled else {}
+    first, names = _halves(results, split), asked(results, scenarios)
+    unspoilt = {name: without_annotation(results, name) for name in names if results._complete[name]["relabelled"]}
+    losses = results._arrays(
+        _LOSS, list(dict.fromkeys(["clean", *names, *filter(None, unspoilt.values())])), np.float32
+    )
+    wrong = results._arrays("observed <> target", list(unspoilt), np.int8) if unspoilt else {}
     scores = losses["clean"][0][first]
     scores = np.sort(scores[~np.isnan(scores)])
     n = len(scores)
@@ -102,26 +105,27 @@ def coverage_of(results: "Results", alpha: float, split: int) -> pd.DataFrame:
         observed = share_of(_at_most(losses[name][:, ~first], threshold), weights)
         true, status = observed, "ok"
         if name in wrong and (wrong[name] > 0).any():
-            unspoilt = without_annotation(results, name)
-            status = "ok" if unspoilt else f"no true labels: the same without annotation noise did not run as {name}"
-            found = losses[unspoilt] if unspoilt else np.full_like(losses[name], np.nan)
+            other = unspoilt[name]
+            status = "ok" if other else "no true classes: the same inputs without annotation noise did not run"
+            found = losses[other] if other else np.full_like(losses[name], np.nan)
             true = share_of(_at_most(found[:, ~first], threshold), weights)
         if k > n:
             status = f"too few examples: {n} to calibrate on, {measure.conformal.rank_of(n, alpha) if n else 1} needed"
         elif not observed.n:
             status = "nothing to judge"
-        band = coverage_band(k, n, observed.n, LEVEL) if weights is None and observed.n else (np.nan, np.nan)
+        band = coverage_band(k, n, max(1, round(observed.effective)), LEVEL) if observed.n else (np.nan, np.nan)
         rows.append((name, *true[:3], *observed[:3], *band, observed.effective, n, status))
     columns = ["scenario", "coverage", "low", "high", "observed", "observed_low", "observed_high"]
     return pd.DataFrame(rows, columns=[*columns, "band_low", "band_high", "n_effective", "calibrated_on", "status"])
 
 
-def abstention_of(results: "Results", at: Any, split: int) -> pd.DataFrame:
-    """The table behind `Results.abstention`."""
-    first, names = _halves(results, split), list(results._complete)
+def abstention_of(results: "Results", at: Any, split: int = 0, scenarios: Iterable[str] = ()) -> pd.DataFrame:
+    """The table behind `Results.abstention`; of some scenarios, if they are named."""
+    first, names = _halves(results, split), asked(results, scenarios)
     at = at if isinstance(at, AnswerShare | KeepRisk) else AnswerShare(at)
-    confidence = results._arrays(_CONFIDENCE, names, np.float32)
-    right = {label: results._arrays(_RIGHT.format(label), names, np.int8) for label in ("target", "observed")}
+    needed = list(dict.fromkeys(["clean", *names]))
+    confidence = results._arrays(_CONFIDENCE, needed, np.float32)
+    right = {label: results._arrays(_RIGHT.format(label), needed, np.int8) for label in ("target", "observed")}
     known, correct = confidence["clean"][0].astype(np.float32), right["target"]["clean"][0]
     usable = first & ~np.isnan(known)
     threshold = at.threshold(known[usable], correct[usable]) if usable.any() else np.nan
@@ -226,6 +230,13 @@ def _halves(results: "Results", split: int) -> np.ndarray:
     if results.metric != "accuracy":
         raise ArgumentError("results", "a regression", "a classification: confidence is a classifier's")
     return calibrates(results.example_ids, split)
+
+
+def asked(results: "Results", scenarios: Iterable[str]) -> list[str]:
+    """Scenarios by name, each finished; all of them unless any are named."""
+    for name in (names := list(scenarios)):
+        results._known_scenario(name)
+    return names or list(results._complete)
 
 
 def without_annotation(results: "Results", name: str) -> str | None:
