@@ -157,24 +157,24 @@ def timeline_table(timelines: Any) -> Table:
         title="Drift in time, and who saw it",
         title_justify="left",
         caption_justify="left",
-        caption="found: of the changes away from no drift, with Wilson's interval over streams; by chance: by as many "
-        "alarms at random places; false: alarms in 10,000 quiet steps; promised: at most so many; * needs labels. "
-        "What always fires finds everything at once, with 10,000 false ones; what never does finds nothing, with none",
+        caption="found: of the changes away from no drift, with Wilson's interval over streams; chance: what as many "
+        "alarms at random places would find; false: alarms in 10,000 quiet steps, / and what is promised at most; "
+        "* needs labels. What always fires finds everything at once, with 10,000 false ones; what never does, nothing",
     )
-    for name in ("timeline", "monitor", "looks at", "found", "95 %", "by chance", "delay", "false", "promised"):
-        table.add_column(name, justify="left" if name in ("timeline", "monitor", "looks at") else "right")
-    for row in timelines.itertuples(index=False):
-        table.add_row(
-            row.timeline,
-            row.monitor,
-            f"{row.signal}{' *' if row.labels else ''} ({row.kind})",
-            _known("{:.0f} %", 100 * row.rate),
-            _known("{:.0f} to {:.0f}", 100 * row.low, 100 * row.high),
-            _known("{:.0f} %", 100 * row.chance),
-            _known("{:.0f}", row.mean_delay),
-            _known("{:.1f}", row.false_per_10k),
-            _known("{:.1f}", row.stated_per_10k),
-        )
+    for name in ("monitor", "looks at", "found", "95 %", "chance", "delay", "false"):
+        table.add_column(name, justify="left" if name in ("monitor", "looks at") else "right", no_wrap=True)
+    for name, rows in timelines.groupby("timeline", sort=False):
+        table.add_row(Text(str(name), style="bold"))
+        for row in rows.itertuples(index=False):
+            table.add_row(
+                Text(f"  {row.monitor}"),
+                Text(f"{row.signal}, {row.kind}{' *' if row.labels else ''}"),
+                _known("{:.0f} %", 100 * row.rate),
+                _known("{:.0f} to {:.0f}", 100 * row.low, 100 * row.high),
+                _known("{:.0f} %", 100 * row.chance),
+                _known("{:.0f}", row.mean_delay),
+                _known("{:.1f}", row.false_per_10k) + _known(" / {:.1f}", row.stated_per_10k).strip("-"),
+            )
     return table
 
 

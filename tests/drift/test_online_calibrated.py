@@ -209,6 +209,19 @@ def test_firing_always_looks_good_only_where_nobody_looks_at_false_alarms():
     assert never.false_alarms == 0 and np.isnan(never.mean_delay) and never.time_between_false_alarms == np.inf
 
 
+def test_what_is_ignored_counts_neither_way():
+    left_out = np.zeros(1000, bool)
+    left_out[[*range(300, 400), *range(420, 430), *range(700, 1000)]] = True
+    found = detect.evaluate(fired(10, 310, 425, 440, 450, 720), [300, 405], horizon=100, ignore=left_out)
+    assert (found.changes, found.found, found.alarms, found.repeats, found.false_alarms) == (2, 1, 3, 1, 1)
+    assert found.mean_delay == 35 and found.quiet == 500  # 0..299, 400..404, 505..699
+    always = found.baselines["always"]
+    assert (always.alarms, always.false_alarms, always.quiet) == (590, 500, 500)
+    assert detect.evaluate(fired(10, 440), [405], ignore=~fired()).alarms == 0
+    plain = detect.evaluate(fired(10, 440), [405], ignore=fired())
+    assert plain == detect.evaluate(fired(10, 440), [405])
+
+
 def test_a_stream_without_changes_has_no_recall():
     found = detect.evaluate(fired(3), [])
     assert np.isnan(found.recall) and found.false_per_10k == 10 and found.quiet == 1000
@@ -222,6 +235,7 @@ def test_a_stream_without_changes_has_no_recall():
         (fired(), [[1], [2]], {}, "2 streams"),
         (fired(), [5], {"horizon": 0}, "`horizon`"),
         (np.zeros(5), [1], {}, "booleans"),
+        (fired(), [5], {"ignore": np.zeros(999, bool)}, "`ignore`"),
     ],
 )
 def test_alarms_that_cannot_be_judged_are_refused(alarms, changes, options, words):
