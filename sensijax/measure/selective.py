@@ -254,7 +254,7 @@ def threshold_for_cost(confidence: Any, correct: Any, cost_error: float, cost_ab
       0.6
     """
     for name, cost in (("cost_error", cost_error), ("cost_abstain", cost_abstain)):
-        if not np.isfinite(cost) or cost <= 0:
+        if isinstance(cost, (bool, str)) or np.ndim(cost) or not 0 < cost < np.inf:
             raise ArgumentError(name, repr(cost), "a finite cost above 0")
     curve = risk_coverage(confidence, correct)
     cost = cost_error * curve.coverage * curve.risk + cost_abstain * (1 - curve.coverage)

@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.stats import binom, ks_2samp, permutation_test
+from scipy.stats import binom, chi2, ks_2samp, ncx2, norm, permutation_test
 
 from sensijax.core.errors import ArgumentError
 from sensijax.drift import detect
 from sensijax.drift.detect import _cells
+from sensijax.drift.detect._detection import detectable_shift
 from sensijax.drift.detect._drawn import p_value
 from sensijax.drift.detect.classifier_test import _classifier, area_under_curve
 from sensijax.measure import holm
@@ -151,6 +152,33 @@ def test_the_area_under_the_curve_counts_ties_half():
     assert float(area_under_curve(0 * s, y)[0]) == 0.5
 
 
+@pytest.mark.parametrize("detector", (detect.psi, detect.jensen_shannon))
+def test_the_null_of_binned_distances_without_a_key_is_that_of_permutations(detector):
+    """Five features of 500 rows: p-values to within 4 standard errors of 999 permutations, and 0.02 of the limit."""
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(2, 500, 5))
+    limit, drawn = (detector(x, y, key=key, permutations=999).features.p_value for key in (None, KEY))
+    assert (np.abs(limit - drawn) < 4 * np.sqrt(drawn * (1 - drawn) / 999) + 0.02).all()
+
+
+def test_bins_hold_ties_together_and_each_feature_has_its_own_null():
+    rng = np.random.default_rng(5)
+    tied, free = np.round(rng.normal(size=(2, 60, 1)), 1), rng.normal(size=(2, 60, 1))
+    alone = detect.psi(*tied, key=KEY, permutations=B)
+    beside = detect.psi(*np.concatenate([free, tied], axis=2), key=KEY, permutations=B).features
+    assert beside.p_value[1] == alone.p_value and beside.statistic[1] == alone.statistic
+    assert detect.psi(tied[0][::-1], tied[1][::-1], key=KEY, permutations=B).statistic == alone.statistic
+    assert float(detect.stability_index([10, 0], [5, 5])) == pytest.approx(0.5 * np.log(2) + 0.45 * np.log(10))
+
+
+@pytest.mark.parametrize("d", (1, 5))
+def test_the_detectable_shift_has_the_power_that_it_says(d):
+    shift = detectable_shift(30, 60, 0.05, d, together=True)
+    assert ncx2.sf(chi2.isf(0.05, d), d, shift**2 / (1 / 30 + 1 / 60)) == pytest.approx(0.8)
+    apart = detectable_shift(30, 60, 0.05, d) / np.sqrt(1 / 30 + 1 / 60)
+    assert norm.sf(norm.isf(0.025 / d) - apart) == pytest.approx(0.8)
+
+
 # What holds for any verdict
 
 
@@ -194,6 +222,9 @@ def test_constant_data_are_no_drift_and_say_so():
 def test_too_few_rows_are_said():
     assert "too few rows" in detect.ks([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]).status
     assert "too few rows" in detect.mmd([1.0, 2.0], [4.0, 5.0], key=KEY, permutations=B).status
+    assert "too few rows" in detect.mmd([1.0, 2.0, 3.0], [4.0, 5.0, 6.0], key=KEY, permutations=B).status  # 10 splits
+    four = np.arange(8.0).reshape(2, 4, 1)  # the smallest p is 2/70: enough for one feature, not for two
+    assert detect.ks(*four).status == "ok" and "too few rows" in detect.ks(*four.repeat(2, axis=2)).status
     assert "0.4 standard deviations" in detect.ks(np.arange(100.0), np.arange(100.0)).power_note
 
 
@@ -202,6 +233,7 @@ def test_features_are_corrected(pair):
     found = detect.ks(x, y)
     np.testing.assert_array_equal(found.features.adjusted, holm(found.features.p_value))
     assert found.p_value == found.features.adjusted.min()
+    assert found.statistic == found.features.statistic[found.features.p_value.argmin()]
     less = detect.ks(x, y, correction=detect.benjamini_hochberg).features
     assert (less.adjusted <= found.features.adjusted).all()
 
@@ -210,6 +242,7 @@ def test_representation_sees_the_layer_only(pair):
     x, y = pair
     second = detect.representation(detect.ks, lambda rows: rows[:, 1:], batch=7)
     assert second(x, y).p_value == detect.ks(x[:, 1].astype(np.float32), y[:, 1].astype(np.float32)).p_value
+    assert (second(x, y[:20]).n, second(x, y[:20]).m) == (40, 20)
 
 
 # Bad input
@@ -232,6 +265,32 @@ def test_bad_samples_are_refused(detector, pair):
             detector(*arguments, **options)
     with pytest.raises(ArgumentError, match="alpha"):
         detector(x, y, alpha=0.0, **options)
+    with pytest.raises(ArgumentError, match="`sample`: got rows of different lengths"):
+        detector(x, [[1.0, 2.0], [3.0]], **options)
+    if detector in TOGETHER:  # which see distances: an overflow would look like no drift
+        with pytest.raises(ArgumentError, match="squares are finite"):
+            detector(x * 1e200, y * 1e200, **options)
+
+
+@pytest.mark.parametrize(
+    "p, q, argument",
+    [
+        ([0, 0], [1, 1], "p_counts"),
+        ([1, 1], [-1, 2], "q_counts"),
+        ([np.nan, 1], [1, 1], "p_counts"),
+        ([1, 1], [1, 1, 1], "q_counts"),
+    ],
+)
+def test_histograms_that_are_none_are_refused(p, q, argument):
+    with pytest.raises(ArgumentError) as error:
+        detect.stability_index(p, q)
+    assert error.value.argument == argument
+
+
+@pytest.mark.parametrize("p_values", ([[0.1, 0.2]], ["a"], [np.nan]))
+def test_p_values_that_are_none_are_refused(p_values):
+    with pytest.raises(ArgumentError, match="`p_values`"):
+        detect.benjamini_hochberg(p_values)
 
 
 @pytest.mark.parametrize("detector", DRAWN)
@@ -240,6 +299,9 @@ def test_permutations_that_could_never_reject_are_refused(detector, pair):
         detector(*pair, key=KEY, permutations=18)
     with pytest.raises(ArgumentError, match="`key`"):
         detector(*pair, key=0)
+    if detector in RANKED:  # two features are corrected together
+        with pytest.raises(ArgumentError, match="`permutations`: got 38"):
+            detector(*pair, key=KEY, permutations=38)
 
 
 def test_a_key_is_asked_for_where_the_limit_is_off():

@@ -207,6 +207,9 @@ def test_a_stream_that_cannot_be_watched_is_refused(detector, stream, words):
         (lambda: detect.CUSUM().fit(np.ones(9, np.float32)), "constant values"),
         (lambda: detect.EDDM(drift=0.9, warning=0.8), "`warning`"),
         (lambda: detect.HDDM_W(weight=2.0), "`weight`"),
+        (lambda: detect.epsilon_cut(0, 5, 0.1, 0.002), "`n0`"),
+        (lambda: detect.epsilon_cut(5, 5, -0.1, 0.002), "`variance`"),
+        (lambda: detect.run(detect.KSWIN(), np.zeros(200), key=3), "`key`"),
     ],
 )
 def test_parameters_out_of_range_are_refused(make, words):

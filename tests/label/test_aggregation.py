@@ -170,10 +170,12 @@ def test_options_that_are_none():
         "iterations": lambda: label.one_coin([[0, 1]], 2, iterations=0),
         "tolerance": lambda: label.glad([[0, 1]], 2, tolerance=float("nan")),
         "key": lambda: label.mace([[0, 1]], 2),
+        "tolerance ": lambda: label.dawid_skene([[0, 1]], 2, tolerance="small"),
+        "key ": lambda: label.mace([[0, 1]], 2, key=3),  # type: ignore[arg-type]
         "start": lambda: label.mace([[0, 1]], 2, start=(np.ones((3, 2)) / 2, np.ones((2, 2)) / 2)),
         "restarts": lambda: label.mace([[0, 1]], 2, key=jax.random.key(0), restarts=0),
         "strategy_prior": lambda: label.mace([[0, 1]], 2, key=jax.random.key(0), strategy_prior=0.0),
     }.items():
         with pytest.raises(ArgumentError) as caught:
             call()
-        assert caught.value.argument == argument
+        assert caught.value.argument == argument.strip()

@@ -61,6 +61,9 @@ def test_the_true_risk_exceeds_the_bound_in_at_most_delta_of_the_samples():
 def test_nan_is_refused():
     with pytest.raises(ArgumentError):
         risk_coverage([np.nan], [1])
+    for cost in (np.nan, "1", np.ones(2), 0.0):
+        with pytest.raises(ArgumentError, match="`cost_error`"):
+            threshold_for_cost([0.5], [1], cost, 1.0)
 
 
 def test_a_threshold_for_a_risk_by_hand():

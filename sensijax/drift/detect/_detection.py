@@ -129,7 +129,10 @@ def benjamini_hochberg(p_values: Any) -> np.ndarray:
       >>> benjamini_hochberg([0.01, 0.04, 0.03, 0.005]).tolist()
       [0.02, 0.04, 0.04, 0.02]
     """
-    p = np.asarray(p_values, np.float64)
+    p = np.asarray(p_values)
+    if p.ndim != 1 or (p.size and p.dtype.kind not in "biuf"):
+        raise ArgumentError("p_values", f"{p.dtype}{list(p.shape)}", "numbers [d]")
+    p = p.astype(np.float64)
     if (wrong := p[~((p >= 0) & (p <= 1))]).size:
         raise ArgumentError("p_values", f"{wrong[0]:g}", "numbers in [0, 1]")
     order = np.argsort(p, kind="stable")[::-1]

@@ -27,7 +27,10 @@ def two_samples(reference: Any, sample: Any, least: int = 2) -> tuple[np.ndarray
 
 
 def _sample(name: str, values: Any, least: int) -> np.ndarray:
-    values = np.asarray(values)
+    try:
+        values = np.asarray(values)
+    except ValueError as error:
+        raise ArgumentError(name, "rows of different lengths", "[n], or [n, d]") from error
     if values.dtype.kind not in "biuf" and values.dtype.name != "bfloat16":
         raise ArgumentError(name, f"dtype {values.dtype}", "real numbers; for categories see `chi2`")
     check_shape(name, values, least)

@@ -27,8 +27,13 @@ def samples(reference: Any, sample: Any, least: int = 2) -> tuple[Array, Array, 
     """
     x, y = two_samples(reference, sample, least)
     pooled = np.concatenate([x, y])
-    pooled -= pooled.mean(axis=0)
-    scale = float(np.sqrt(np.square(pooled).mean(axis=0).max()))
+    with np.errstate(over="ignore", invalid="ignore"):
+        pooled -= pooled.mean(axis=0)
+        scale = float(np.sqrt(np.square(pooled).mean(axis=0).max()))
+    if not math.isfinite(scale):
+        raise ArgumentError(
+            "reference", f"values up to {np.abs(x).max():.2g}", "values whose squares are finite: scale"
+        )
     scale = scale if scale > 0 else 1.0
     pooled = (pooled / scale).astype(np.float32)
     return jnp.asarray(pooled[: len(x)]), jnp.asarray(pooled[len(x) :]), scale

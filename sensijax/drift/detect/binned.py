@@ -132,11 +132,20 @@ def stability_index(p_counts: Any, q_counts: Any) -> np.ndarray:
     Returns:
       float64 `[...]`.
 
+    Raises:
+      ArgumentError: if these are no counts of the same bins, or a histogram is empty.
+
     Example:
       >>> q = [5, 5, 10, 10, 10, 10, 10, 10, 15, 15]
       >>> round(float(stability_index([10] * 10, q)), 7)
       0.1098612
     """
+    for name, given in (("p_counts", p_counts), ("q_counts", q_counts)):
+        counts = np.asarray(given)
+        if counts.dtype.kind not in "biuf" or not counts.ndim or counts.shape[-1] != np.shape(p_counts)[-1]:
+            raise ArgumentError(name, f"{counts.dtype}{list(counts.shape)}", "numbers [..., K], K as in the other")
+        if not ((counts >= 0) & (counts < np.inf)).all() or not counts.any(axis=-1).all():
+            raise ArgumentError(name, "counts below 0, not finite, or all 0", "finite counts, 0 or more, not all 0")
     p, q = (np.asarray(counts, np.float64) for counts in (p_counts, q_counts))
     used = (p > 0) | (q > 0)
     p, q = (np.where(used, np.maximum(c, 0.5), 1) / c.sum(axis=-1, keepdims=True) for c in (p, q))

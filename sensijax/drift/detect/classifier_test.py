@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from sensijax.core.errors import ArgumentError
 from sensijax.drift.detect._cells import labels
 from sensijax.drift.detect._detection import Detection
+from sensijax.drift.detect._door import two_samples
 from sensijax.drift.detect._drawn import run
 from sensijax.drift.detect._quadratic import PRECISION, prepared
 
@@ -169,7 +170,7 @@ def classifier(
       >>> classifier(x, x + 1, key=jax.random.key(1)).drift
       True
     """
-    rows = min(np.shape(side)[0] if np.ndim(side) else 0 for side in (reference, sample))
+    rows = min(map(len, two_samples(reference, sample)))
     if isinstance(folds, bool) or not isinstance(folds, (int, np.integer)) or not 2 <= folds <= max(rows, LEAST) // 4:
         raise ArgumentError(
             "folds", repr(folds), f"an integer from 2 to {max(rows, LEAST) // 4}, a quarter of the rows"

@@ -33,9 +33,9 @@ class Fit(NamedTuple):
 
 def check_rule(iterations: int, tolerance: float) -> None:
     """How long to iterate: 1 or more times, to a tolerance of 0 or more."""
-    if not isinstance(iterations, (int, np.integer)) or iterations < 1:
+    if isinstance(iterations, bool) or not isinstance(iterations, (int, np.integer)) or iterations < 1:
         raise ArgumentError("iterations", iterations, "an integer of 1 or more")
-    if not tolerance >= 0:
+    if isinstance(tolerance, (bool, str)) or np.ndim(tolerance) or not tolerance >= 0:
         raise ArgumentError("tolerance", tolerance, "0 or more; 0 goes on until nothing is gained")
 
 

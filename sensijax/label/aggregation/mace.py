@@ -92,6 +92,8 @@ def mace(
             raise ArgumentError("start", f"{knows.shape[1:]}, {strategy.shape[1:]}", f"{right[0][1:]}, {right[1][1:]}")
     elif key is None:
         raise ArgumentError("key", None, "a key (`jax.random.key(seed)`), or `start`")
+    elif not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.shape:
+        raise ArgumentError("key", repr(key), "a typed key, scalar: `jax.random.key(seed)`")
     else:
         knows, strategy = (
             jax.random.uniform(k, (restarts, read.annotators, c), jnp.float32, 1.0, 2.5)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.core.errors import ArgumentError
+from sensijax.drift.detect._door import check_key
 from sensijax.drift.detect.online._detector import Detector, check_size
 
 _LENGTH = 3  # of the simulated streams, in expected run times
@@ -73,6 +74,7 @@ def calibrate(key: jax.Array, detector: Detector, reference: Any, *, ert: float,
         raise ArgumentError(
             "detector", type(detector).__name__, "one with a threshold to find: CUSUM, PageHinkley, OnlineMMD"
         )
+    key = check_key(key)
     x, d = np.asarray(reference), detector.dimensions
     if x.dtype.kind not in "biuf" or x.ndim != 1 + d or len(x) < 20:
         raise ArgumentError("reference", f"{x.dtype}{list(x.shape)}", f"numbers {'[N, d]' if d else '[N]'}, N >= 20")
@@ -81,7 +83,7 @@ def calibrate(key: jax.Array, detector: Detector, reference: Any, *, ert: float,
     if not (x != x[:1]).any():
         raise ArgumentError("reference", "constant values", "values that vary")
     least = max(10, 2 * getattr(detector, "window", 0))
-    if not isinstance(ert, (int, float, np.number)) or not least < ert < np.inf:
+    if isinstance(ert, bool) or not isinstance(ert, (int, float, np.number)) or not least < ert < np.inf:
         raise ArgumentError("ert", repr(ert), f"a number of values above {least}")
     check_size("streams", streams, 100)
     fitted = detector.fit(x.astype(np.float32))

@@ -115,7 +115,8 @@ def evaluate(
     drift = np.atleast_2d(np.asarray(alarms.drift if isinstance(alarms, Alarms) else alarms))
     if drift.dtype != bool or drift.ndim != 2:
         raise ArgumentError("alarms", f"{drift.dtype}{list(drift.shape)}", "Alarms, or booleans [T] or [S, T]")
-    if horizon is not None and (isinstance(horizon, bool) or int(horizon) != horizon or horizon < 1):
+    number = isinstance(horizon, (int, float, np.number)) and not isinstance(horizon, bool)
+    if horizon is not None and not (number and horizon >= 1 and horizon // 1 == horizon):
         raise ArgumentError("horizon", repr(horizon), "a number of values, 1 or more")
     each = list(changes) if len(changes) and np.ndim(changes[0]) else [changes] * len(drift)
     if len(each) != len(drift):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.core.errors import ArgumentError
+from sensijax.drift.detect._door import check_key
 from sensijax.drift.detect.online._detector import Detector
 
 _GROUP = 512  # streams: the histograms of ADWIN for so many take 0.3 MB
@@ -150,6 +151,7 @@ def _fresh(detector: Detector, key: jax.Array | None, streams: int) -> Any:
     if detector.random:
         if key is None:
             raise ArgumentError("key", None, f"a typed PRNG key: {type(detector).__name__} draws at random")
+        key = check_key(key)
         return jax.vmap(lambda i: detector.init(jax.random.fold_in(key, i)))(np.arange(streams, dtype=np.uint32))
     state = detector.init()
     return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf[None], (streams, *leaf.shape)), state)

@@ -27,6 +27,9 @@ def epsilon_cut(n0: Any, n1: Any, variance: Any, delta: Any) -> Array:
     Returns:
       float32, of the common shape.
 
+    Raises:
+      ArgumentError: if a number is out of range.
+
     Reference:
       Bifet and Gavalda, "Learning from time-changing data with adaptive windowing", SIAM International Conference on
       Data Mining 2007, section 3.
@@ -35,6 +38,9 @@ def epsilon_cut(n0: Any, n1: Any, variance: Any, delta: Any) -> Array:
       >>> round(float(epsilon_cut(500, 500, 0.16, 0.002)), 5)
       0.12995
     """
+    for name, value, low in (("n0", n0, 1), ("n1", n1, 1), ("variance", variance, 0)):
+        check_number(name, value, low)
+    check_number("delta", delta, 0, 1, open_low=True)
     n0, n1, variance, delta = (jnp.asarray(a, jnp.float32) for a in (n0, n1, variance, delta))
     inverse, confidence = 1 / n0 + 1 / n1, jnp.log(2 * jnp.log(n0 + n1) / delta)
     return jnp.sqrt(2 * inverse * variance * confidence) + 2 / 3 * confidence * inverse
