@@ -71,10 +71,23 @@ print(effects[["stages", "drop", "effect", "low", "high", "p_holm"]].round(3).to
 # %% What wrong labels hide
 print(results.annotation().set_index("scenario").loc[["labels@0.05", "labels@0.15"]].round(3).to_string(), "\n")
 
-# %% Which component amplifies it
-inside = sj.propagation(campaign, ["adversary@0.2", "sensor@0.5+adversary@0.2"])
+# %% What it is still sure of, and who pays
+# Sets that should hold the right diagnosis nine times in ten; and how far apart large and small tumours are treated.
+worst = sj.campaign.strongest_of(results)
+sets = results.coverage(alpha=0.1, scenarios=["clean", *worst])
 print(
-    inside[["scenario", "component", "gain", "step", "separability_clean", "separability"]]
+    sets[["scenario", "coverage", "low", "high", "observed", "band_low", "band_high"]].round(3).to_string(index=False)
+)
+gaps = results.gaps("size", scenarios=["clean", *worst])
+print(
+    gaps[["scenario", "accuracy_gap", "low", "high", "worst", "worst_accuracy"]].round(3).to_string(index=False), "\n"
+)
+
+# %% Which component amplifies it
+inside = results.propagation()
+moved = inside[inside.scenario.isin(["adversary@0.2", worst[-1]])]
+print(
+    moved[["scenario", "component", "gain", "step", "separability_clean", "separability"]]
     .round(3)
     .to_string(index=False)
 )
