@@ -16,7 +16,7 @@ from sensijax.core.keys import GENERATOR
 
 MOST_CLASSES, MOST_ANNOTATORS = 64, 64  # of whom matrices are kept
 MOST_ITEMS, RESAMPLES = 5000, 200  # that agreement is computed from
-_VERSION = 1  # of what an exhibit holds
+_VERSION = 2  # of what an exhibit holds
 
 
 def agreement_of(noise: label.LabelNoise, key: jax.Array, examples: Dataset) -> dict[str, Any] | None:
@@ -47,7 +47,7 @@ def agreement_of(noise: label.LabelNoise, key: jax.Array, examples: Dataset) -> 
 
 
 def annotators_of(campaign: Campaign, stage: str) -> str | None:
-    """The address of the exhibit on a stage's annotators; None where nobody in particular errs."""
+    """The address of the exhibit on a stage's annotators; None if it is no noise, or of too many classes or people."""
     settings = _settings(campaign, stage)
     if not settings:
         return None
@@ -55,7 +55,7 @@ def annotators_of(campaign: Campaign, stage: str) -> str | None:
     if not isinstance(noise, label.LabelNoise) or noise.classes > MOST_CLASSES:
         return None
     crowd = noise.crowd(_key(data))
-    if crowd is None or crowd.annotators > MOST_ANNOTATORS:
+    if crowd is not None and crowd.annotators > MOST_ANNOTATORS:
         return None
     seed = campaign.seeds[0]  # type: ignore[index]
     wrote = [campaign.standings.of((setting,), seed).observed for setting in settings]
@@ -72,10 +72,12 @@ def annotator_exhibits(campaign: Campaign, plan: Any) -> Iterator[tuple[str, Cal
 def _gathered(campaign: Campaign, stage: str, engine: Any) -> dict[str, np.ndarray]:
     """Who the annotators are at each setting and what they wrote, under the first seed.
 
+    Where a noise knows nobody in particular, they are five who err as it says and label everything.
+
     Returns:
-      values `[V]`, the settings; kinds `[A]`, words; aggregate, a word, empty where one wrote each label; confusion
-      float32 `[V, A, K, K]`, how each errs; counts int32 `[V, A, K, K]`, what each wrote; accuracy float64 `[V, 4]`, of
-      the labels that came of it, of a majority, of Dawid and Skene's model, of the best annotator; estimated float64
+      values `[V]`, the settings; kinds `[A]`, words; behind, whether the labels are theirs; aggregate, a word, empty
+      where votes were not put together; counts int32 `[V, A, K, K]`, what each wrote; accuracy float64 `[V, 4]`, of the
+      stage's labels, of a majority, of Dawid and Skene's model, of the best annotator; estimated float64
       `[V, A]`, the accuracies that the model concludes from the votes; alpha and kappa float64 `[V, 3]`, the votes'
       agreement with its interval. NaN where there is no such number.
     """
@@ -87,7 +89,8 @@ def _gathered(campaign: Campaign, stage: str, engine: Any) -> dict[str, np.ndarr
     crowd, aggregate = noise.crowd(key), getattr(noise, "aggregate", None)
     return {
         "values": np.array([setting.value for setting in settings]),
-        "kinds": np.array(crowd.kinds or ("annotator",) * crowd.annotators),
+        "kinds": np.array((crowd and crowd.kinds) or ("annotator",) * found[0]["counts"].shape[0]),
+        "behind": np.array(crowd is not None),
         "aggregate": np.array("" if aggregate is None else type(aggregate).__name__),
         **{name: np.stack([one[name] for one in found]) for name in found[0]},
     }
@@ -97,16 +100,19 @@ def _at(noise: Any, key: jax.Array, examples: Dataset) -> dict[str, np.ndarray]:
     """One setting's part of the exhibit."""
     k, y = noise.classes, examples.y
     result, crowd = noise(key, y, examples.x, ids=examples.ids), noise.crowd(key)
-    if result.votes is None:  # one wrote each label
+    if result.votes is not None:
+        votes = np.asarray(result.votes)
+    elif crowd is not None:  # one of them wrote each label
         who = np.asarray(result.annotator)[:, None] == np.arange(crowd.annotators)
         votes = np.where(who, np.asarray(result.labels)[:, None], -1)
     else:
-        votes = np.asarray(result.votes)
-    counts = np.zeros((crowd.annotators, k, k), np.int32)
+        votes = np.asarray(noise.votes(key, y, examples.x, ids=examples.ids).votes)
+    annotators = votes.shape[1]
+    counts = np.zeros((annotators, k, k), np.int32)
     item, annotator = np.nonzero(votes >= 0)
     np.add.at(counts, (annotator, y[item], votes[item, annotator]), 1)
     right = np.trace(counts, axis1=1, axis2=2) / np.maximum(counts.sum(axis=(1, 2)), 1)
-    accuracy, estimated = [float(np.mean(np.asarray(result.labels) == y))], np.full(crowd.annotators, np.nan)
+    accuracy, estimated = [float(np.mean(np.asarray(result.labels) == y))], np.full(annotators, np.nan)
     if ((votes >= 0).sum(axis=1) > 1).any():
         model, most = label.dawid_skene(votes, k), label.majority(votes, k)
         accuracy += [float(np.mean(np.asarray(labels) == y)) for labels in (most.labels, model.labels)]
@@ -114,7 +120,6 @@ def _at(noise: Any, key: jax.Array, examples: Dataset) -> dict[str, np.ndarray]:
     else:
         accuracy += [np.nan, np.nan]
     return {
-        "confusion": np.asarray(crowd.confusion, np.float32),
         "counts": counts,
         "accuracy": np.array([*accuracy, right.max()]),
         "estimated": estimated,

@@ -1,4 +1,4 @@
-"""The part on annotators: how far those agree who err so, and who they are, one by one, where they are known."""
+"""The part on annotators: how far those agree who err so, and what they write, one by one."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def agreement(results: Results, scenario: str) -> dict[str, Any] | None:
 
 
 def panels(results: Results, classes: list[str]) -> list[dict[str, Any]]:
-    """What is shown of each stage whose annotators are known one by one.
+    """What is shown of the annotators of each noise: those behind the labels, or some who err like them.
 
     Args:
       results: of the campaign.
@@ -57,6 +57,8 @@ def _panel(stage: str, about: dict[str, Any], kept: dict[str, np.ndarray], class
         "axis": about["axis"],
         "at": f"{kept['values'][-1]:g}",
         "votes": votes,
+        "behind": bool(kept["behind"]),
+        "people": _numbers.count(len(names), "annotator"),
         "aggregate": _AGGREGATES.get(str(kept["aggregate"]), str(kept["aggregate"])),
         "sentence": _sentence(kept, right, names) if votes else _apart(right, names),
         "settings": [_setting(kept, v) for v in range(len(kept["values"]))] if votes else [],
@@ -111,10 +113,11 @@ def _setting(kept: dict[str, np.ndarray], v: int) -> dict[str, str]:
 def _sentence(kept: dict[str, np.ndarray], right: np.ndarray, names: list[str]) -> str:
     """What voting is worth at the strongest setting, and whether the model knows whom to trust."""
     _, majority, model, best = kept["accuracy"][-1]
+    lead = "The best of them" if kept["behind"] else f"Had {len(names)} people who err like this labelled all: the best"
     text = (
-        f"The best of them, {names[int(right.argmax())].lower()}, is right on {_numbers.percent(best)} of its own "
-        f"labels; the majority on {_numbers.percent(majority)} of all examples, Dawid and Skene’s model, which learns "
-        f"from the votes alone whom to trust, on {_numbers.percent(model)}. "
+        f"{lead}, {names[int(right.argmax())].lower()}, is right on {_numbers.percent(best)} of the own labels; the "
+        f"majority on {_numbers.percent(majority)} of all examples; Dawid and Skene’s model, which learns from the votes "
+        f"alone whom to trust, on {_numbers.percent(model)}. "
     )
     off = np.abs(kept["estimated"][-1] - right)
     far = int(np.nanargmax(off))

@@ -14,7 +14,7 @@ from sensijax.report._figures import _STYLE, INK, QUIET, RULE, _inline
 FINDS, AGAIN, FALSE, NEITHER = "#009e73", "#a6dccb", "#d55e00", "#b5b5b5"
 ACCURACY, CONFIDENCE, WRITTEN = "#1f3b57", "#a85b00", "#56b4e9"
 EPISODE = "#f3ead9"
-MOST_ROWS = 24  # streams with a row of their own in a lane
+MOST_ROWS, MOST_POINTS = 24, 400  # streams with a row of their own in a lane; points of a line
 _WIDE, _LEFT, _RIGHT = 8.4, 1.55, 1.0  # inches
 
 
@@ -108,7 +108,9 @@ def window_of(steps: int) -> int:
 
 def _strength(axes: Axes, one: Watched) -> None:
     steps, peak = np.arange(len(one.strength)), float(np.abs(one.strength).max(initial=1e-9))
-    axes.fill_between(steps, one.strength, color="#d9b36c", linewidth=0, zorder=2)
+    bends = np.abs(np.diff(one.strength, 2, prepend=one.strength[0], append=one.strength[-1])) > 1e-6 * peak
+    kept = bends | (steps % max(1, len(steps) // MOST_POINTS) == 0) | (steps == steps[-1])
+    axes.fill_between(steps[kept], one.strength[kept], color="#d9b36c", linewidth=0, zorder=2)
     axes.set_ylim(min(0, 1.1 * float(one.strength.min(initial=0))), 1.25 * peak)
     axes.set_yticks([0, peak], ["0", f"{peak:.3g}"], fontsize=7)
     _named(axes, "drift", one.about["kind"])
@@ -151,7 +153,8 @@ def _model(axes: Axes, one: Watched) -> None:
     ends, bounds = [], []
     for text, values, rest, colour, scale in lines:
         each = scale * smoothed(values, window)
-        shown = slice(min(window, each.shape[1]) - 1, None)  # before, the mean is of fewer steps
+        # Before, the mean is of fewer steps; and no screen shows more points than these.
+        shown = slice(min(window, each.shape[1]) - 1, None, max(1, each.shape[1] // MOST_POINTS))
         steps, mean = np.arange(each.shape[1])[shown], each.mean(axis=0)[shown]
         if len(each) > 1:
             low, high = each.min(axis=0)[shown], each.max(axis=0)[shown]

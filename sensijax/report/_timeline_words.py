@@ -106,10 +106,10 @@ def monitors(one: Watched, table: pd.DataFrame) -> str:
             ["told", "rate", "mean_delay"], ascending=[False, False, True]
         )
         best = order.iloc[0]
-        unsure = "" if best.told else f", which {count(best.streams, 'stream')} do not tell from chance"
+        unsure = "" if best.told else f": {count(best.streams, 'stream')} do not tell that from chance"
         said.append(f"{lead}, {best.monitor} ({watches(best)}) saw {_found(best)}{_false(best)}{unsure}")
     text, streams = ". ".join(said) + ".", int(table.streams.iloc[0])
-    known = "do not tell from chance" in text  # and so how few they are
+    known = "do not tell that from chance" in text  # and so how few they are
     return text if known or streams >= FEW else f"{text} These are only {count(streams, 'stream')}."
 
 
@@ -165,7 +165,7 @@ def beside(base: Watched, other: Watched, table: pd.DataFrame) -> str:
     what = f"With {listed(more)} beside it" if more else "Without"
     what += f" instead of {listed(less)}" if more and less else f" {listed(less)}" if less else ""
     rows, changed = table.set_index(["timeline", "monitor"]), []
-    for monitor in base.about["monitors"]:
+    for monitor in _common(base, other):
         a, b = rows.loc[(base.name, monitor)], rows.loc[(other.name, monitor)]
         parts = []
         if b.rate != a.rate:
@@ -179,14 +179,21 @@ def beside(base: Watched, other: Watched, table: pd.DataFrame) -> str:
         if parts:
             changed.append(f"{monitor} {listed(parts)}")
     same = f"{what}, on the same examples as “{base.name}”, "
-    return f"{same}{'; '.join(changed)}." if changed else f"{same}every monitor saw the same, as soon."
+    both = listed(_common(base, other))
+    return f"{same}{'; '.join(changed)}." if changed else f"{same}{both} saw the same, as soon."
+
+
+def _common(base: Watched, other: Watched) -> list[str]:
+    """The monitors that watch both in the same way."""
+    theirs = other.about["monitors"]
+    return [name for name, facts in base.about["monitors"].items() if theirs.get(name) == facts]
 
 
 def partners(watched: Sequence[Watched]) -> dict[str, Watched]:
     """For each timeline that differs from an earlier or barer one in what acts beside it alone: that one."""
     found: dict[str, Watched] = {}
     for one in watched:
-        like = [w for w in watched if w is not one and _but_beside(w) == _but_beside(one)]
+        like = [w for w in watched if w is not one and _but_beside(w) == _but_beside(one) and _common(w, one)]
         barer = [w for w in like if len(w.about["beside"]) < len(one.about["beside"])]
         if barer:
             found[one.name] = min(barer, key=lambda w: len(w.about["beside"]))
@@ -194,5 +201,5 @@ def partners(watched: Sequence[Watched]) -> dict[str, Watched]:
 
 
 def _but_beside(one: Watched) -> tuple:
-    keys = ("stage", "at", "schedule", "length", "horizon", "seeds", "monitors")
+    keys = ("stage", "at", "schedule", "length", "horizon", "seeds")
     return (*(str(one.about[key]) for key in keys), one.seeds)

@@ -68,7 +68,7 @@ def test_agreement_stands_beside_every_noise(results, annotated):
     """Alpha of symmetric errors e of two classes that are as many is (1 - 2 e)^2; here of 60 examples."""
     facts = results.manifest["stages"]["labels"]
     found = facts["agreement"]["0.3"]
-    assert facts["annotators"] is None and found["annotators"] == 5 and found["items"] == 60
+    assert found["annotators"] == 5 and found["items"] == 60
     assert found["low"] < found["alpha"] < found["high"] and abs(found["alpha"] - 0.4**2) < 0.15
     row = _stress.section(results, _numbers.ACCURACY)["annotation"]["rows"][0]
     assert row["alpha"] == f"{found['alpha']:.2f}"
@@ -92,6 +92,17 @@ def test_annotators_are_shown_one_by_one(annotated):
     assert "nothing in the labels says whom to trust" in one["sentence"] and one["settings"] == []
     html = annotated.report().read_text()
     assert "The annotators of “crowd”" in html and "The annotators of “one”" in html
+
+
+def test_who_errs_like_a_noise_without_people_is_shown_too(results):
+    """Five of them: what the majority would be worth, and alpha is that beside the noise."""
+    (panel,) = _stress.section(results, _numbers.ACCURACY)["annotation"]["panels"]
+    kept = read_exhibit(results.store, results.manifest["stages"]["labels"]["annotators"])
+    assert not panel["behind"] and len(panel["annotators"]) == 5 and panel["sentence"].startswith("Had 5 people")
+    assert abs(kept["alpha"][0, 0] - results.manifest["stages"]["labels"]["agreement"]["0.3"]["alpha"]) < 1e-8
+    wrong = 1 - kept["accuracy"][0, 1]
+    rate = float(label.CrowdMajority(error=0.3, voters=5, classes=2).effective_rate())
+    assert abs(wrong - rate) < 4 * np.sqrt(rate * (1 - rate) / 60)
 
 
 def test_a_folder_without_these_facts_still_has_its_report(annotated, copy_of):
