@@ -12,6 +12,19 @@ from sensijax.core import Model
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 N, D = 16, 12
+QUICKLY = ("test_apgd", "test_archive", "test_square")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_quickly(request):
+    """Without a compiler's costly passes, where they cost more than they save and no batch's bits are compared.
+
+    The other files keep them: they say that verdicts do not depend on the batch, or may train the demonstration's
+    model, which is shared and has to be the one that users have.
+    """
+    jax.config.update("jax_disable_most_optimizations", request.path.stem in QUICKLY)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
 
 
 def surface_logits(p, x):

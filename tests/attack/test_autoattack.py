@@ -160,6 +160,5 @@ def test_whole_batches_of_16_97_and_497_and_shuffled_give_identical_verdicts(gol
 
     whole = verdicts(497, np.arange(497))
     assert 0.1 < whole.mean() < 0.9  # a verdict that is the same for all would be kept by any batch
-    assert (verdicts(97, np.arange(497)) == whole).all()
     assert (verdicts(16, order[:160]) == whole[order[:160]]).all()  # narrow batches cost most: ten of them
     assert (verdicts(97, order) == whole[order]).all()

@@ -6,7 +6,11 @@ import re
 import subprocess
 import sys
 
+import jax
+import numpy as np
 import pytest
+
+from sensijax import demo
 
 
 def sensijax(*arguments, options=(), cwd=None, **environment):
@@ -54,6 +58,12 @@ def test_the_demonstration_runs_and_then_computes_nothing(tmp_path):
     assert len(report.encode()) < 1_000_000
     assert not re.search(r"""(src|href)\s*=\s*["']?(https?:)?//|@import|url\(\s*["']?(https?:)?//""", report)
     before = {path.name: path.stat().st_mtime_ns for path in (folder / "parts").iterdir()}
+
+    models = tmp_path / "cache" / "sensijax" / "models"
+    assert len(list(models.iterdir())) == 1, "that process trained the model, and kept it"
+    model, data = demo.load(models), demo.data()
+    assert sum(leaf.size for leaf in jax.tree.leaves(model.params)) == 33_546
+    assert np.mean(np.asarray(model(data.x)).argmax(axis=1) == data.y) >= 0.97
 
     second = sensijax("demo", cwd=tmp_path, **environment)
     assert second.returncode == 0 and "nothing was computed" in second.stdout

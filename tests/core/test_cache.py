@@ -29,7 +29,7 @@ def unset():
 def test_a_configured_cache_stays_and_processes_that_are_started_have_it(tmp_path):
     before = configured()
     enable_compile_cache(tmp_path)
-    assert configured() == before == [os.environ["JAX_COMPILATION_CACHE_DIR"], 0.1]
+    assert configured() == before == [os.environ["JAX_COMPILATION_CACHE_DIR"], 0.0]
 
 
 def test_the_folder_is_in_the_users_cache_unless_given(unset, tmp_path, monkeypatch):

@@ -126,6 +126,8 @@ def test_the_damage_never_falls_with_severity(compiled):
     program = compiled.batch
     if "monotone" in inspect.signature(compiled.op.at).parameters:  # its published scale is not
         program = jax.jit(jax.vmap(lambda s, k, v: compiled.op.at(s, size=32, monotone=True)(k, v)))
+        with compiled_quickly():
+            program = program.lower(compiled.severities, compiled.keys, compiled.x).compile()
     damage = []
     # Pixelate's boxes are whole pixels: between whole severities they fall on an image's edges now and then.
     for severity in np.arange(0, 5.5, 1.0 if compiled.op is image.Pixelate else 0.5):
