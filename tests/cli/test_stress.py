@@ -15,7 +15,7 @@ def test_the_packaged_spec_runs_in_small(command, tmp_path):
     spec = tmp_path / "spec.toml"
     spec.write_text(SMALL.replace("steps = 20", "steps = 3"))
     code, out, _ = command("run", spec)
-    assert code == cli.OK and "What hurts digits-cnn on digits" in out
+    assert code == cli.OK and "What hurts digits-cnn on digits" in out and "Drift in time, and who saw it" in out
     report = (tmp_path / "report.html").read_text()
     for said in ("Everything at once", "All 3 together", "What wrong labels hide"):
         assert said in report

@@ -16,7 +16,7 @@ from sensijax.core import ArgumentError, Dataset, Fault, Model
 from sensijax.core.errors import did_you_mean
 from sensijax.drift.detect import Detection, Detector
 
-ROWS = 200  # on which a test is tried, and fewer where a row is long
+ROWS = 1024  # on which a test is tried at most, and fewer where a row is long; below, its program is the run's own
 NUMBERS = 4_000_000
 
 

@@ -17,8 +17,8 @@ class Monitor:
       detector: one of `sensijax.drift.detect`. One that must know the stream as it is without drift is fitted to the
         signal of the reference.
       ert: the expected run time, in steps: the detector's threshold is calibrated on the reference to one false alarm
-        in so many steps (`drift.detect.calibrate`, for detectors with such a threshold). The detector's own threshold
-        stands unless given.
+        in so many steps (`drift.detect.calibrate` on 512 streams, which know it to 5 %; for detectors with such a
+        threshold). The detector's own threshold stands unless given.
 
     Example:
       >>> from sensijax.drift import detect
@@ -41,7 +41,8 @@ class Windowed:
     The stream draws from the very examples that are the reference, with replacement. A two-sample test allows for the
     chance in both samples, where here only the window varies, so without drift its p-values are on the large side:
     false alarms come in a fraction of at most `alpha` of the windows. The longer the windows against the reference, the
-    fewer. On average at most 10,000 alpha / size come in 10,000 quiet steps.
+    fewer. On average at most 10,000 alpha / size come in 10,000 quiet steps. Where a stage beside the drift draws anew at
+    every step, the reference is a sample like the window, and the level is the test's own.
 
     Attributes:
       signal: what it watches; `Timeline` lists the signals.
@@ -106,8 +107,8 @@ class Timeline:
         perturbations, attacks. Wrong labels beside mean that errors are counted against wrong labels, as they would be.
       monitors: by name. Unless given, for a classifier: `errors` and `confidence`, ADWIN on those signals; `classes`,
         chi-squared on the predictions, and `outputs`, MMD on the logits, in windows of `length // 16` steps (from 20 to
-        250) at level 0.01. For a regression: `losses`, CUSUM on the loss, calibrated to a false alarm in `10 * length`
-        steps, and `outputs`.
+        250) at level 0.01. For a regression: `losses`, Kolmogorov and Smirnov's test on the loss, in such windows, and
+        `outputs`.
       horizon: steps within which a change counts as found; up to the next change unless given. After a return it is how
         long alarms are not held against a monitor.
 
