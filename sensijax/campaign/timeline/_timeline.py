@@ -41,8 +41,8 @@ class Windowed:
     The stream draws from the very examples that are the reference, with replacement. A two-sample test allows for the
     chance in both samples, where here only the window varies, so without drift its p-values are on the large side:
     false alarms come in a fraction of at most `alpha` of the windows. The longer the windows against the reference, the
-    fewer. On average at most 10,000 alpha / size come in 10,000 quiet steps. Where a stage beside the drift draws anew at
-    every step, the reference is a sample like the window, and the level is the test's own.
+    fewer. On average at most 10,000 alpha / size come in 10,000 quiet steps. Where a stage beside the drift draws anew
+    at every step, the reference is a sample like the window, and the level is the test's own.
 
     Attributes:
       signal: what it watches; `Timeline` lists the signals.
