@@ -118,6 +118,7 @@ class RunLengths(Directive):
         rows = []
         for name, about in found["calibrated"].items():
             spans = [
+                f"{cell['mean']:.2f} ± {cell['standard_error']:.2f}, "
                 f"{min(cell['run_length_over_ert']):.2f} to {max(cell['run_length_over_ert']):.2f} ({size})"
                 for size, cell in about.items()
                 if size.endswith(" rows")
@@ -127,7 +128,7 @@ class RunLengths(Directive):
         head = [
             "detector",
             "expected run time asked for",
-            "measured over asked, a long reference",
+            "measured over asked (mean over references ± its standard error, least to most), a long reference",
             "a short one",
             "mean delay, shift of 1",
         ]
