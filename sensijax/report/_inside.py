@@ -31,6 +31,7 @@ def section(results: Results) -> dict[str, Any] | None:
     return {
         "why": None,
         "examples": f"{int(table.n.iloc[0]):,}",
+        "unnamed": any(component.startswith(("conv_general_dilated", "dot_general")) for component in components),
         "sentences": [_sentence(name, parts[name], moving[name]) for name in moving],
         "still": _still([name for name, part in parts.items() if part.gain.isna().all()]),
         "gains": _inside_figures.grid(

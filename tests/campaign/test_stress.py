@@ -122,6 +122,10 @@ def test_an_attack_aims_at_the_labels_that_the_stages_before_it_have_left(make_c
     assert right_by_truth_only.any()
     # Already wrong for the labels that it was given: the attack leaves them alone.
     assert (both.confidence[right_by_truth_only] == clean.confidence[right_by_truth_only]).all()
+    # So what it does without that noise tells nothing of the true classes here.
+    coverage = found.coverage(0.2).set_index("scenario")
+    assert coverage.loc["labels@0.4+adversary@0.25"].status.startswith("no true classes")
+    assert coverage.loc["labels@0.4"].coverage == coverage.loc["clean"].coverage
 
 
 def test_a_drift_that_moves_inputs_is_what_the_model_is_shown(make_campaign, tmp_path):

@@ -6,24 +6,27 @@ import pytest
 
 import sensijax as sj
 from sensijax import drift, label, measure
-from sensijax.campaign._exhibits import missing_exhibits
+from sensijax.campaign import _stressed
+from sensijax.campaign._exhibits import missing_exhibits, read_exhibit
+from sensijax.campaign._inside import examples_that_fit
 from sensijax.campaign._scenario import Scenario, Setting
 from sensijax.campaign.results._uncertainty import aurc_of, calibrates, without_annotation
 from sensijax.sensitivity import tap
 
+LABELS = label.Symmetric
 N, ALL = 400, "shift@2+prior@1+labels@0.3"
 
 
-def planted():
+def planted(n=N):
     """Logits that are read off the input, true as probabilities; examples of group "b" lie nearer to one another."""
     rng = np.random.default_rng(11)
-    group = np.array(["a", "b"])[np.arange(N) % 2]
-    x = rng.normal(size=(N, 3)) + 3 * np.eye(3)[rng.integers(0, 3, N)]
+    group = np.array(["a", "b"])[np.arange(n) % 2]
+    x = rng.normal(size=(n, 3)) + 3 * np.eye(3)[rng.integers(0, 3, n)]
     x[group == "b"] *= 0.4
     p = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
-    y = (rng.random((N, 1)) > p.cumsum(axis=1)).sum(axis=1)
-    rare = np.where(np.arange(N) < 4, "few", "many")
-    groups = {"kind": group, "rare": rare, "one": np.zeros(N, np.int32)}
+    y = (rng.random((n, 1)) > p.cumsum(axis=1)).sum(axis=1)
+    rare = np.where(np.arange(n) < 4, "few", "many")
+    groups = {"kind": group, "rare": rare, "one": np.zeros(n, np.int32)}
     return sj.Dataset(x.astype(np.float32), y.astype(np.int32), name="planted", groups=groups)
 
 
@@ -40,7 +43,7 @@ def campaign_of(**changes):
         "stages": {
             "shift": sj.sweep(drift.MeanShift, strength=[0, 1, 2], features=(0,)),
             "prior": sj.sweep(drift.PriorShift, strength=[0, 1], target=(0.6, 0.3, 0.1)),
-            "labels": sj.sweep(label.Symmetric, rate=[0, 0.3]),
+            "labels": sj.sweep(LABELS, rate=[0, 0.3]),
         },
         "design": sj.design.staged(),
         "seeds": 2,
@@ -262,6 +265,43 @@ def test_a_model_that_cannot_be_looked_into_breaks_no_run(tmp_path):
     with pytest.raises(sj.ArgumentError, match="tap inside a scan"):
         found.propagation()
     assert len(found.prediction_sets()) == 15
+
+
+def test_a_tap_changes_no_tile_and_yet_what_is_to_be_shown(campaign):
+    def renamed(w, x):
+        zoomed = tap("large", x * jnp.array([[20.0, 1.0, 1.0]], jnp.float32))
+        return zoomed * jnp.array([[0.05, 1.0, 1.0]], jnp.float32) @ w
+
+    other = campaign_of(model=sj.Model(renamed, np.eye(3, dtype=np.float32), name="planted"))
+    plans = [sj.make_plan(c) for c in (campaign, other)]
+    assert [tile.id for tile in plans[0].tiles] == [tile.id for tile in plans[1].tiles]
+    addresses = {_stressed.stressed_address(c, plan) for c, plan in zip((campaign, other), plans, strict=True)}
+    assert len(addresses) == 2
+    one_family = campaign_of(stages={"shift": campaign.stages["shift"], "prior": campaign.stages["prior"]})
+    assert _stressed.stressed_address(one_family, sj.make_plan(one_family)) is None
+
+
+def test_of_many_examples_stretches_are_looked_at(tmp_path):
+    data = planted(1300)
+    two = {
+        "shift": sj.sweep(drift.MeanShift, strength=[0, 2], features=(0,)),
+        "labels": sj.sweep(LABELS, rate=[0, 0.3]),
+    }
+    other = campaign_of(data=data, stages=two, design=sj.design.staged(), seeds=1)
+    found = sj.run(other, tmp_path / "run", micro_batch=256)
+    kept = read_exhibit(found.store, found.manifest["stressed"])
+    at = np.searchsorted(other.examples.ids, kept["ids"])
+    assert len(at) == 1024 and (np.diff(at) > 0).all() and at[0] == 0 and at[-1] == 1299
+    assert kept["scenarios"].tolist() == ["clean", "shift@2", "labels@0.3", "shift@2+labels@0.3"]
+    assert kept["path"].tolist() == [0, 1, 0, 1]
+    shifted = sj.campaign.perturbed_inputs(other, "shift@2")[at]
+    np.testing.assert_allclose(kept["logits"][1], shifted, rtol=1e-5, atol=1e-5)
+    assert (found.propagation().n == 1024).all()
+
+
+def test_so_many_examples_are_looked_into_as_fit(campaign):
+    x = campaign.examples.x  # three numbers at the input, at "zoom" and at "calm"
+    assert examples_that_fit(campaign.model, x, 3600) == 100
 
 
 def test_where_there_is_no_such_exhibit_that_is_said(finished):
