@@ -113,11 +113,12 @@ def _setting(kept: dict[str, np.ndarray], v: int) -> dict[str, str]:
 def _sentence(kept: dict[str, np.ndarray], right: np.ndarray, names: list[str]) -> str:
     """What voting is worth at the strongest setting, and whether the model knows whom to trust."""
     _, majority, model, best = kept["accuracy"][-1]
-    lead = "The best of them" if kept["behind"] else f"Had {len(names)} people who err like this labelled all: the best"
+    first = names[int(right.argmax())].lower()
+    lead = "The best" if kept["behind"] else f"Had {len(names)} people who err like this labelled everything: the best"
     text = (
-        f"{lead}, {names[int(right.argmax())].lower()}, is right on {_numbers.percent(best)} of the own labels; the "
-        f"majority on {_numbers.percent(majority)} of all examples; Dawid and Skene’s model, which learns from the votes "
-        f"alone whom to trust, on {_numbers.percent(model)}. "
+        f"{lead} of them, {first}, is right on {_numbers.percent(best)} of its labels; the majority on "
+        f"{_numbers.percent(majority)} of all examples; Dawid and Skene’s model, which learns from the votes alone "
+        f"whom to trust, on {_numbers.percent(model)}. "
     )
     off = np.abs(kept["estimated"][-1] - right)
     far = int(np.nanargmax(off))
