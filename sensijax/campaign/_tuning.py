@@ -26,7 +26,8 @@ from sensijax.core import Layout, StoreError, cache_folder, digest
 
 log = logging.getLogger(__name__)
 
-CANDIDATES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)
+CANDIDATES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)  # or what lies near them and leaves less padding
+STEP = 8  # their multiples fill the vectors of CPUs and the tiles of tensor cores
 NEAR = 0.97  # the smallest micro-batch within 3 % of the best: less memory; another loop style only if so much faster
 ROUNDS = 5  # candidates take turns, so that a busy moment hits none alone
 ROUND_SECONDS = 0.1
@@ -87,10 +88,26 @@ class Tuning:
             _remember(store.write_json, store, name, entry)
         return entry["micro_batch"]
 
+    def candidates(self) -> list[int]:
+        """The widths that are tried: powers of two, each moved to where the plan's tiles take the least padding.
+
+        1,797 rows in micro-batches of 256 come to 2,048 rows, in those of 200 to 1,800. Of the widths that are within
+        half a percent of the least, the nearest to the power of two is taken.
+        """
+        rows, counts = np.unique(self.tile_rows, return_counts=True)
+        found = []
+        for power in CANDIDATES:
+            near = np.arange(3 * power // 4, 3 * power // 2, STEP)
+            whole = near[:, None] * self.layout.shares
+            padded = (-(-rows // whole) * whole * counts).sum(axis=1)
+            least = near[padded <= 1.005 * padded.min()]
+            found.append(int(least[np.abs(least - power).argmin()]))
+        return found if self.tile_rows[-1] > CANDIDATES[0] * self.layout.shares else list(CANDIDATES)
+
     def _measure(self) -> dict[str, Any]:
         started, found = self.clock(), {}
         best: dict[int, float] = {}  # seconds a row, padding counted as rows
-        widths = list(CANDIDATES)
+        widths = self.candidates()
         while widths:
             width, began = widths.pop(0), self.clock()
             try:

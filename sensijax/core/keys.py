@@ -7,6 +7,7 @@ The generator is Threefry-2x32 (Salmon, Moraes, Dror and Shaw, "Parallel random 
 named explicitly so that a user's `jax_default_prng_impl` changes nothing here.
 """
 
+import functools
 import hashlib
 from typing import Any
 
@@ -68,9 +69,13 @@ def stage_key_data(seed: int, stage: str) -> np.ndarray:
     Returns:
       uint32 `[2]`, from which `example_key` makes the key of each example.
     """
-    key = jax.random.wrap_key_data(jnp.asarray(words(seed, "seed")), impl=GENERATOR)
-    high, low = stage_words(stage)
-    return np.asarray(jax.random.key_data(_fold(key, high, low)))
+    return _stage_key_data(*words(seed, "seed").tolist(), *stage_words(stage).tolist()).copy()
+
+
+@functools.lru_cache(maxsize=1 << 16)  # an engine asks for the same ones tile after tile
+def _stage_key_data(seed_high: int, seed_low: int, high: int, low: int) -> np.ndarray:
+    key = jax.random.wrap_key_data(jnp.asarray([seed_high, seed_low], jnp.uint32), impl=GENERATOR)
+    return np.asarray(jax.random.key_data(_fold(key, np.uint32(high), np.uint32(low))))
 
 
 def example_key(stage: UInt32[Array, "2"], example: UInt32[Array, "2"]) -> Array:

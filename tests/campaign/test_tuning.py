@@ -146,6 +146,20 @@ def test_out_of_memory_while_compiling_a_candidate(campaign, plan, programs, mon
     assert list(dict.fromkeys(tried)) == [64, 32, 16]
 
 
+@pytest.mark.parametrize("shares", [1, 2])
+def test_widths_are_those_that_cut_the_tiles_with_little_padding(campaign, plan, programs, monkeypatch, shares):
+    monkeypatch.setattr(Layout, "shares", shares)
+    tuning = tuning_of(campaign, plan, programs)
+    tuning.tile_rows = [599] * 5 + [1797] * 52 + [2396] * 20
+    found = tuning.candidates()
+    assert all(3 * p // 4 <= width < 3 * p // 2 and not width % 8 for p, width in zip(CANDIDATES, found, strict=True))
+    filled = [[tuning._filled(width) for width in widths] for widths in (CANDIDATES[:4], found[:4])]
+    assert all(after >= before for before, after in zip(*filled, strict=True))
+    assert min(filled[0]) < 0.9 and min(filled[1]) > 0.93
+    tuning.tile_rows = [2048] * 7
+    assert tuple(tuning.candidates()[:5]) == CANDIDATES[:5]
+
+
 def test_several_devices_fill_their_micro_batches_together(campaign, plan, programs, monkeypatch):
     one = with_probes(tuning_of(campaign, plan, programs), lambda width: 1e-6 * 512)
     assert one._filled(2048) == one._filled(64) == 1
@@ -326,5 +340,6 @@ def test_nothing_is_traced_or_compiled_once_every_program_has_run(campaign, plan
 
 
 def test_a_real_search_finds_one_of_the_candidates(campaign, plan, programs):
-    found = Tuning(campaign, plan, programs, "here", None)._measure()
-    assert found["micro_batch"] in CANDIDATES and 0 < found["seconds_per_row"] < 1
+    tuning = Tuning(campaign, plan, programs, "here", None)
+    found = tuning._measure()
+    assert found["micro_batch"] in tuning.candidates() and 0 < found["seconds_per_row"] < 1

@@ -57,9 +57,10 @@ def quoted(text: str) -> str:
 def _expression(name: str, column: np.ndarray | Coded) -> str:
     if isinstance(column, Coded):
         return f"[{', '.join(map(quoted, column.words))}][{_name(name)} + 1]"
-    return (
-        f"case when isnan({_name(name)}) then null else {_name(name)} end" if column.dtype.kind == "f" else _name(name)
-    )
+    # Looking for NaN here is much cheaper than having DuckDB look at each row.
+    if column.dtype.kind == "f" and np.isnan(column).any():
+        return f"case when isnan({_name(name)}) then null else {_name(name)} end"
+    return _name(name)
 
 
 def _plain(column: np.ndarray | Coded) -> np.ndarray:
