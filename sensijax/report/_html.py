@@ -101,8 +101,8 @@ def _content(results: Results) -> dict[str, Any]:
         ),
         "headline": [
             *([stress["headline"]] if stress and stress["headline"] else []),
-            *([timelines["headline"]] if timelines and timelines["headline"] else []),
             *_words.headline(scenarios, stages, interactions, confidence, manifest["tolerance"], units),
+            *([timelines["headline"]] if timelines and timelines["headline"] else []),
         ],
         "stress": stress,
         "timelines": timelines,

@@ -182,10 +182,9 @@ def confusions(matrices: np.ndarray, titles: Sequence[str], classes: Sequence[st
             axes.set_ylim(k, 0)
             axes.tick_params(length=0, labelsize=5.5, pad=1.5)
             marks = np.arange(k) + 0.5
-            axes.set_xticks(
-                marks if short else [], list(classes) if short and a // across == down - 1 else [""] * k * short
-            )
-            axes.set_yticks(marks if short else [], list(classes) if short and a % across == 0 else [""] * k * short)
+            none = [""] * len(marks)
+            axes.set_xticks(marks, list(classes) if short and a + across >= len(matrices) else none)
+            axes.set_yticks(marks, list(classes) if short and a % across == 0 else none)
             for spine in axes.spines.values():
                 spine.set_visible(True)
                 spine.set_color(RULE)
