@@ -1,5 +1,7 @@
 """Batch detectors: agreement with others, what holds for any verdict, bad input, and error rates."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,17 +100,23 @@ def test_mmd_at_the_width_that_alibi_detect_chooses(golden):
 
 
 def test_psi_is_its_golden_number(request):
-    q = [5, 5, 10, 10, 10, 10, 10, 10, 15, 15]
-    x, y = np.repeat(np.arange(10), 10), np.repeat(np.arange(10), q)
-    assert round(detect.psi(x, y, key=KEY).statistic, 7) == 0.1098612
+    golden = statistics(request)["psi"]
+    x, y = (np.repeat(np.arange(10), np.rint(100 * np.array(golden[side])).astype(int)) for side in "pq")
+    assert round(detect.psi(x, y, key=KEY).statistic, 7) == golden["value"] == 0.1098612
 
 
-def test_the_rule_of_thumb_for_psi_fires_as_often_as_the_golden_numbers_say():
+def statistics(request):
+    return json.loads((request.config.rootpath / "tests/golden/statistics.json").read_text())
+
+
+def test_the_rule_of_thumb_for_psi_fires_as_often_as_the_golden_numbers_say(request):
     # Golden: P(PSI > 0.1) = 0.87 at n = 100 and 0.36 at n = 200. 500 draws: 3.3 standard errors, once in 1,000 seeds.
     rng = np.random.default_rng(1)
-    for n, rate in ((100, 0.87), (200, 0.36)):
+    for name, rate in statistics(request)["psi_under_null_10_quantile_bins"]["P(psi>0.1)"].items():
+        n = int(name.removeprefix("n="))
         index = detect.psi(rng.normal(size=(n, 500)), rng.normal(size=(n, 500)), alpha=0.5, key=KEY).features
         assert abs((index.statistic > 0.1).mean() - rate) < 3.3 * np.sqrt(rate * (1 - rate) / 500) + 0.01
+    assert index.statistic.mean() == pytest.approx(2 / n * 9, rel=0.1)  # its approximate mean, at n = 500
 
 
 # The machinery

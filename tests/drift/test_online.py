@@ -1,5 +1,6 @@
 """Online detectors: river's alarms to the index, one by one or in one program, refusals at the door."""
 
+import json
 import pathlib
 
 import jax
@@ -75,7 +76,10 @@ def test_detectors_of_errors_alarm_and_warn_as_river_s(name):
 
 
 def test_the_bound_is_the_published_one():
-    assert float(detect.epsilon_cut(500, 500, 0.16, 0.002)) == pytest.approx(0.12995, abs=5e-6)
+    golden = json.loads((pathlib.Path(__file__).parents[1] / "golden/statistics.json").read_text())
+    given = golden["adwin"]["epsilon_cut"]
+    found = detect.epsilon_cut(given["n0"], given["n1"], given["variance"], given["delta"])
+    assert float(found) == pytest.approx(given["value"], abs=5e-6)
 
 
 def plain_adwin(values, delta=0.002, shorter=0, clock=32, most=5):

@@ -38,6 +38,8 @@ def make(method, probs, labels, alpha, key=None, ratio=None):
 
 def test_the_place_of_the_threshold():
     assert conformal.rank_of(GOLDEN["n"], GOLDEN["alpha"]) == GOLDEN["k"]
+    low, high = GOLDEN["coverage_interval"]
+    assert low <= GOLDEN["k"] / (GOLDEN["n"] + 1) <= high
     assert [conformal.rank_of(n, a) for n, a in ((9, 0.1), (99, 0.05), (9, np.float32(0.3)), (999, 0.007))] == [
         9, 95, 7, 993,
     ]  # fmt: skip
