@@ -47,7 +47,7 @@ def calibrate(key: jax.Array, detector: Detector, reference: Any, *, ert: float,
     This holds for streams that are like the reference, whose values are independent, and a reference of N rows knows
     its own distribution only so well. On new data (`bench/run_lengths.py`, a target of 500) CUSUM and Page-Hinkley ran
     for 1.00 to 1.06 times the target with 10,000 rows, but with 300 rows for 0.5 to 1.4 times. `OnlineMMD` ran for 0.95
-    to 1.13 times with 2,000 rows, on average for 1.02 (standard error 0.03), and for 0.61 to 1.24 times with 300, on
+    to 1.13 times with 2,000 rows, on average for 1.01 (standard error 0.02), and for 0.61 to 1.24 times with 300, on
     average for 0.97 (0.06). Give it thousands of rows.
 
     Args:
