@@ -154,11 +154,12 @@ def timeline_table(timelines: Any) -> Table:
     """What the monitors of timelines found, how late, and at the price of which false alarms."""
     table = Table(
         box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
         title="Drift in time, and who saw it",
         title_justify="left",
         caption_justify="left",
         caption="found: of the changes away from no drift, with Wilson's interval over streams; chance: what as many "
-        "alarms at random places would find; false: alarms in 10,000 quiet steps, / and what is promised at most; "
+        "alarms at random places would find; false: alarms in 10,000 quiet steps, / at most promised on average; "
         "* needs labels. What always fires finds everything at once, with 10,000 false ones; what never does, nothing",
     )
     for name in ("monitor", "looks at", "found", "95 %", "chance", "delay", "false"):
@@ -167,13 +168,13 @@ def timeline_table(timelines: Any) -> Table:
         table.add_row(Text(str(name), style="bold"))
         for row in rows.itertuples(index=False):
             table.add_row(
-                Text(f"  {row.monitor}"),
+                Text(f" {row.monitor}"),
                 Text(f"{row.signal}, {row.kind}{' *' if row.labels else ''}"),
                 _known("{:.0f} %", 100 * row.rate),
                 _known("{:.0f} to {:.0f}", 100 * row.low, 100 * row.high),
                 _known("{:.0f} %", 100 * row.chance),
                 _known("{:.0f}", row.mean_delay),
-                _known("{:.1f}", row.false_per_10k) + _known(" / {:.1f}", row.stated_per_10k).strip("-"),
+                _known("{:.1f}", row.false_per_10k) + _known("/{:.1f}", row.stated_per_10k).strip("-"),
             )
     return table
 

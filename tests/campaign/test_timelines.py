@@ -246,6 +246,25 @@ def test_an_address_holds_whatever_decides_the_content(make):
     assert campaign.addresses.of(plan, "one", 1) != addresses["the same"]
 
 
+def test_an_edit_of_a_drift_renames_what_is_watched(make):
+    def kind(further):
+        class Moved(drift.Drift):
+            changes, deterministic = ("labels",), True
+
+            def labels(self, key, x, y, ids):
+                return jnp.where(self.strength > 0, (y + further) % 3, y)
+
+        return Moved
+
+    def address(further):
+        moved = {"moved": sj.sweep(kind(further), strength=[0, 1])}
+        timeline = {"t": dataclasses.replace(AWAY, stage="moved")}
+        campaign = make(timeline, stages=moved, design=sj.design.isolated())
+        return campaign.addresses.of(make_plan(campaign), "t", 0)
+
+    assert address(1) == address(1) != address(2)
+
+
 # --- other campaigns -------------------------------------------------------------------------------------------------
 
 
