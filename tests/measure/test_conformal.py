@@ -122,8 +122,8 @@ def test_adaptive_sets_are_those_of_mapie_with_its_draws(method, alpha, monkeypa
 def test_weighted_coverage_by_hand():
     predictor = make("aps", np.tile([[0.6, 0.3, 0.1]], (9, 1)), np.repeat([0, 1], [5, 4]), 0.3)
     assert predictor.threshold == pytest.approx(0.9)
-    found = predictor.coverage([[0.6, 0.3, 0.1], [0.95, 0.03, 0.02], [0.4, 0.35, 0.25]], [1, 0, 0], weights=[2, 1, 1])
-    assert (found.coverage, found.mean_size, found.empty) == pytest.approx((0.75, 1.5, 0.25))
+    found = predictor.coverage([[0.6, 0.3, 0.1], [0.95, 0.03, 0.02], [0.7, 0.25, 0.05]], [1, 0, 0], weights=[2, 1, 1])
+    assert (found.coverage, found.mean_size, found.empty) == pytest.approx((0.75, 1.25, 0.25))
     assert found.n_effective == pytest.approx(16 / 6) and np.isnan(found.band[0])
 
 
