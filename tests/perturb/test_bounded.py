@@ -68,11 +68,10 @@ def test_every_image_is_within_the_bound_and_as_strong_as_it_may_be(name):
 @pytest.mark.parametrize("name", OPS)
 def test_neither_place_nor_batch_size_changes_a_bit(name):
     made, program, out, severity = found(name)
-    for rows in (1, 7):
-        picked = np.random.default_rng(rows).permutation(ROWS)[:rows]
-        some, severities = program(KEYS[picked], X[picked])
-        np.testing.assert_array_equal(some, out[picked])
-        np.testing.assert_array_equal(severities, severity[picked])
+    picked = np.random.default_rng(7).permutation(ROWS)[:7]
+    some, severities = program(KEYS[picked], X[picked])
+    np.testing.assert_array_equal(some, out[picked])
+    np.testing.assert_array_equal(severities, severity[picked])
     for row in (0, 5):
         np.testing.assert_array_equal(run(made, KEYS[row], X[row]), out[row])
 
