@@ -90,10 +90,12 @@ def test_coverage_is_that_of_conformal_sets(results, coverage, campaign):
     first = calibrates(data.ids, 0)
     p = np.exp(data.x.astype(np.float64))
     p /= p.sum(axis=1, keepdims=True)
-    found = measure.conformal.lac(p[first], data.y[first], 0.1).coverage(p[~first], data.y[~first])
-    row = coverage.loc["clean"]
-    assert (row.coverage, row.low, row.high) == pytest.approx((found.coverage, found.low, found.high))
-    assert (row.band_low, row.band_high) == pytest.approx(found.band) and row.calibrated_on == first.sum()
+    assert coverage.loc["clean"].calibrated_on == first.sum()
+    for alpha in (0.05, 0.1, 0.2, 0.3, 0.4, 0.5):
+        found = measure.conformal.lac(p[first], data.y[first], alpha).coverage(p[~first], data.y[~first])
+        row = results.coverage(alpha, scenarios=["clean"]).iloc[0]
+        assert (row.coverage, row.low, row.high) == pytest.approx((found.coverage, found.low, found.high))
+        assert (row.band_low, row.band_high) == pytest.approx(found.band)
 
 
 def test_a_planted_shift_breaks_the_coverage(coverage):
