@@ -97,6 +97,10 @@ def test_a_step_is_what_comes_what_it_is_and_what_is_written_on_it(campaign, res
     quiet = np.r_[:160, 320:LENGTH]
     assert 0.2 < noisy.signals["error"][:, quiet].mean() < 0.45 < noisy.signals["correct"][:, quiet].mean()
     assert noisy.signals["correct"][:, 160:320].mean() < 0.1
+    concept = results.timeline("concept").signals
+    wrong = concept["error"] == 1  # of an example that is called otherwise at another time, too
+    np.testing.assert_allclose(concept["loss"][~wrong], -np.log(concept["confidence"][~wrong]), rtol=1e-4, atol=1e-6)
+    assert (concept["loss"][wrong] > np.log(2) - 1e-6).all() and wrong.any()
 
 
 def test_timelines_of_one_stage_meet_the_same_examples(results):
