@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from sensijax.campaign._scenario import Sweep
+from sensijax.campaign._structure import PerturbationStructure
 from sensijax.core import ArgumentError, Dataset, Fault
 
 
@@ -37,7 +38,7 @@ def _fit_faults(data: Dataset, stages: Mapping[str, Sweep]) -> Iterator[Fault]:
             unfit.setdefault(error.right, []).append(name)
             continue
         try:
-            jax.eval_shape(perturbation, jax.random.key(0), example)
+            PerturbationStructure.of(perturbation).trace(example)
         except ArgumentError as error:
             yield Fault(f"stages.{name}", f"{sweep.kind} on {shown}", error.right)
         except Exception as error:  # a user's own perturbation class

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+from jax.core import Tracer
 
 from sensijax.core import ArgumentError
 from sensijax.core.errors import did_you_mean
@@ -38,10 +40,28 @@ class Sweep:
         return getattr(self.target, "__name__", type(self.target).__name__)
 
     def at(self, value: Any) -> Any:
-        """The perturbation at a setting; an array of settings gives a stack."""
+        """The perturbation at a setting, made once; an array of settings gives a stack."""
+        if not isinstance(value, (int, float)):
+            return self._at(value)
+        address = type(value), value
+        if address not in self._made:
+            found = self._at(value)
+            if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(found)):
+                return found  # within a program that is being traced: it lives no longer than that
+            self._made[address] = found
+        return self._made[address]
+
+    def _at(self, value: Any) -> Any:
         if self.axis == "severity":
             return self.target.at(value, **self.options)
         return self.target(**{self.axis: np.asarray(value, np.float32), **self.options})
+
+    @functools.cached_property
+    def _made(self) -> dict[tuple[type, float], Any]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_made"}
 
 
 def sweep(target: Any, /, **settings: Any) -> Sweep:

@@ -95,10 +95,16 @@ class _Reader:
             tolerance=self._campaign("tolerance", 0.05),
             timelines=read_timelines(self.raw.get("timeline"), self.path.parent, self._fault),
         )
-        self.faults += [self._placed(fault) for fault in campaign_faults(draft)]
-        if self.faults or not whole:
+        parts = {f.name: getattr(draft, f.name) for f in dataclasses.fields(draft)}
+        campaign = None
+        try:
+            if self.faults or not whole:
+                raise CampaignError(list(campaign_faults(draft)))
+            campaign = Campaign(**parts)  # which looks for its faults itself
+        except CampaignError as error:
+            self.faults += [self._placed(fault) for fault in error.faults]
+        if campaign is None:
             raise CampaignError(sorted(dict.fromkeys(self.faults), key=self._line_number))
-        campaign = Campaign(**{f.name: getattr(draft, f.name) for f in dataclasses.fields(draft)})
         table = SpecTable.model_validate(self.raw)
         out = table.run.out or f"runs/{campaign.name}"
         out = out if is_url(out) else self.path.parent / out

@@ -81,17 +81,26 @@ class PerturbationStructure(Structure):
     """A perturbation: one program, example by example, that never sees the model."""
 
     def digest(self, programs: "Programs") -> str:
-        return function_digest(self._function, *self._arguments(programs, DIGEST_WIDTH))
+        return function_digest(self._function, *self._arguments(programs.inputs(DIGEST_WIDTH)))
 
     def prepare(self, programs: "Programs", width: int, model: OnDevice) -> Callable[[], StageProgram]:
         jitted = model.layout.jit(self._function, *[Place.ROWS] * 4)
-        lowered = jitted.lower(*self._arguments(programs, width))
+        lowered = jitted.lower(*self._arguments(programs.inputs(width)))
 
         def compiled() -> StageProgram:
             program = lowered.compile()
             return lambda settings, keys, batch, x, valid: program(self._taken(settings), keys, batch.ids, x)
 
         return compiled
+
+    def trace(self, example: jax.ShapeDtypeStruct) -> None:
+        """Traces the program by which the stage is named; JAX keeps the trace, and `digest` finds it.
+
+        Args:
+          example: one input.
+        """
+        x = jax.ShapeDtypeStruct((DIGEST_WIDTH, *example.shape), example.dtype)
+        jax.jit(self._function).trace(*self._arguments(x))
 
     @property
     def _function(self) -> Callable[..., jax.Array]:
@@ -104,10 +113,11 @@ class PerturbationStructure(Structure):
     def _described(self, leaves: list[jax.ShapeDtypeStruct]) -> Any:
         return jax.tree.unflatten(self.tree, leaves)
 
-    def _arguments(self, programs: "Programs", width: int) -> tuple[Any, ...]:
+    def _arguments(self, x: jax.ShapeDtypeStruct) -> tuple[Any, ...]:
+        width = x.shape[0]
         leaves = [jax.ShapeDtypeStruct((width, *shape), np.dtype(dtype)) for shape, dtype in self.leaves]
         words = jax.ShapeDtypeStruct((width, 2), jnp.uint32)
-        return self._described(leaves), words, words, programs.inputs(width)
+        return self._described(leaves), words, words, x
 
 
 class DriftStructure(PerturbationStructure):
