@@ -136,10 +136,11 @@ def _labels(campaign: Campaign, stage: str) -> dict[str, Any]:
             seeds = list(campaign.seeds if noise.drawn else campaign.seeds[:1])  # type: ignore[arg-type,index]
             data = [jnp.asarray(stage_key_data(seed, stage)) for seed in seeds]
             keys = [jax.random.wrap_key_data(words, impl=GENERATOR) for words in data]
-            with contextlib.suppress(ArgumentError):  # a class without examples has no row
-                each = [noise.transition(key, examples.y, examples.x, ids=examples.ids) for key in keys]
-                transitions[f"{value:.9g}"] = np.round(np.mean(each, axis=0), 9).tolist()
-            agreement[f"{value:.9g}"] = agreement_of(noise, keys[0], examples)
+            with jax.default_device(jax.local_devices(backend="cpu")[0]):  # as standings: one program serves both
+                with contextlib.suppress(ArgumentError):  # a class without examples has no row
+                    each = [noise.transition(key, examples.y, examples.x, ids=examples.ids) for key in keys]
+                    transitions[f"{value:.9g}"] = np.round(np.mean(each, axis=0), 9).tolist()
+                agreement[f"{value:.9g}"] = agreement_of(noise, keys[0], examples)
     return {"transitions": transitions, "agreement": agreement, "annotators": annotators_of(campaign, stage)}
 
 

@@ -315,4 +315,4 @@ def test_kinds_of_a_spec():
     from sensijax.campaign import drift_kinds, label_kinds
 
     assert {"prior_shift", "covariate_shift", "concept_shift"} <= set(drift_kinds())
-    assert {"symmetric", "instance_dependent", "pair_flip"} <= set(label_kinds())
+    assert {"symmetric", "instance_dependent", "pair_flip", "crowd_vote"} <= set(label_kinds())
