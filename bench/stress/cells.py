@@ -1,8 +1,9 @@
 """A factorial campaign of three stressor families: cells per second, compile time apart, robustness beside it.
 
 The cells are (scenario, seed, example): an adversary x a drift x wrong labels on handwritten digits, staged. Against
-the same campaign by hand, nothing stored: as one would write it first, every scenario with its own attack; and with
-what scenarios share computed once, one attack for each budget and seed, which is the strongest simple loop.
+the same campaign by hand, all responses of every cell fetched but nothing stored: as one would write it first, every
+scenario with its own attack; and with what scenarios share computed once, one attack for each budget and seed, which is
+the strongest simple loop.
 """
 
 import tempfile
@@ -15,6 +16,7 @@ import numpy as np
 
 import sensijax as sj
 from sensijax import attack, demo, drift, label
+from sensijax.measure import classification_responses
 
 EPS, STRENGTH, RATE = [0, 8 / 255, 16 / 255], [0, 0.5, 1], [0, 0.1, 0.2]
 STEPS, SEEDS, LIMIT = 10, 4, 300
@@ -69,25 +71,27 @@ def measure(*, limit: int = LIMIT, seeds: int = SEEDS) -> dict[str, Any]:
 
 def _loop(model: sj.Model, data: sj.Dataset, seeds: int, shared: bool) -> float:
     """Seconds of all scenarios one after the other; timed once compiled, over one seed, and scaled up."""
-    forward = jax.jit(model.apply)
+    forward, respond = jax.jit(model.apply), jax.jit(classification_responses)
+    clean, sound = forward(model.params, jnp.asarray(data.x)), jnp.ones(len(data), bool)
     weights = {
         s: drift.shift(drift.PriorShift(strength=jnp.float32(s)), jax.random.key(0), data).weights for s in STRENGTH
     }
 
-    def outputs(eps: float, key: jax.Array) -> np.ndarray:
+    def outputs(eps: float, key: jax.Array) -> jax.Array:
         x = attack.PGD(eps=eps, steps=STEPS)(key, model, data.x, data.y, diagnose=False).x_adv if eps else data.x
-        return np.asarray(forward(model.params, jnp.asarray(x))).argmax(axis=1)
+        return forward(model.params, jnp.asarray(x))
 
-    def judged(predicted: np.ndarray, strength: float, rate: float, key: jax.Array) -> float:
-        y = np.asarray(label.Symmetric(rate=jnp.float32(rate), classes=10)(key, data.y, ids=data.ids).labels)
-        return float(np.average(predicted == y, weights=weights[strength]))
+    def judged(logits: jax.Array, strength: float, rate: float, key: jax.Array) -> float:
+        y = label.Symmetric(rate=jnp.float32(rate), classes=10)(key, data.y, ids=data.ids).labels
+        columns = jax.device_get(respond(logits, jnp.asarray(y), clean, sound))
+        return float(np.average(columns["correct"], weights=weights[strength]))
 
     key = jax.random.key(0)
     judged(outputs(EPS[-1], key), STRENGTH[-1], RATE[-1], key)
     started = time.perf_counter()
     for eps in EPS:
-        predicted = outputs(eps, key) if shared else None
+        logits = outputs(eps, key) if shared else None
         for strength in STRENGTH:
             for rate in RATE:
-                judged(outputs(eps, key) if predicted is None else predicted, strength, rate, key)
+                judged(outputs(eps, key) if logits is None else logits, strength, rate, key)
     return (time.perf_counter() - started) * seeds
