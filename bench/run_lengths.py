@@ -108,7 +108,6 @@ def _judged(detector: detect.Detector, streams: np.ndarray, change: int) -> dict
             "recall": round(e.recall, 3),
             "mean_delay": round(e.mean_delay, 1) if e.found else None,
             "false_per_10k": round(e.false_per_10k, 2),
-            "by_chance": round(e.chance, 3),
         }
 
     return numbers(found) | {name: numbers(e) for name, e in found.baselines.items()}

@@ -158,9 +158,10 @@ def timeline_table(timelines: Any) -> Table:
         title="Drift in time, and who saw it",
         title_justify="left",
         caption_justify="left",
-        caption="found: of the changes away from no drift, with Wilson's interval over streams; chance: what as many "
-        "alarms at random places would find; false: alarms in 10,000 quiet steps, / at most promised on average; "
-        "* needs labels. What always fires finds everything at once, with 10,000 false ones; what never does, nothing",
+        caption="found: of the changes away from no drift, with Wilson's interval over streams; chance: what "
+        "alarms would find that come as often as the false ones; false: alarms in 10,000 quiet steps, / at most "
+        "promised on average; * needs labels. What always fires finds everything at once, with 10,000 false ones; what "
+        "never does, nothing",
     )
     for name in ("monitor", "looks at", "found", "95 %", "chance", "delay", "false"):
         table.add_column(name, justify="left" if name in ("monitor", "looks at") else "right", no_wrap=True)

@@ -14,7 +14,7 @@ from sensijax.label.part_dependent import PartDependent, truncated_mean, truncat
 
 
 class InstanceDependent(PartDependent):
-    """`PartDependent`, with a mean flip rate that is `rate` exactly, on standardised features.
+    """Labels are wrong where an example is hard to tell, as in `PartDependent`, at a mean flip rate of exactly `rate`.
 
     Two things differ from the published noise. The drawn flip rates are scaled so that their mean is `rate`: towards 0
     below a rate of 1/2, towards 1 above it. So a sweep begins at no noise without a step, and its axis is the expected

@@ -101,7 +101,7 @@ def curves(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> lis
         found.append(
             {
                 "stage": row.stage,
-                "about": manifest["stages"][row.stage]["about"],
+                "about": manifest["stages"][row.stage]["about"].replace("`", ""),
                 "svg": _figures.curve(
                     own,
                     clean=clean,

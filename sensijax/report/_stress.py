@@ -1,6 +1,7 @@
 """The section on stressors of several families at once: alone, in pairs, all together; and what wrong labels hide."""
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def _headline(effects: pd.DataFrame, units: _numbers.Units) -> Sentence | None:
     what = (
         f"The {most} alone add up to {units.number(total)}. "
         + (
-            f"What pairs do beyond their sum is settled for {_numbers.listed(pairs.stages.tolist())}"
+            f"What pairs do beyond their sum is settled for {_numbers.listed(_written(pairs.stages))}"
             if len(pairs)
             else "No pair is shown to do more or less than its sum"
         )
@@ -70,6 +71,11 @@ def _headline(effects: pd.DataFrame, units: _numbers.Units) -> Sentence | None:
         + f" ({units.interval(last.low, last.high)})."
     )
     return lead, what
+
+
+def _written(stages: Iterable[str]) -> list[str]:
+    """Sets of stages, as print has them."""
+    return [names.replace(" x ", " × ") for names in stages]
 
 
 def _clear(effects: pd.DataFrame) -> pd.Series:
@@ -90,11 +96,12 @@ def _story(effects: pd.DataFrame, size: int, units: _numbers.Units) -> dict[str,
             text += f" Not shown to cost anything: {_numbers.listed(free.stages.tolist())}."
         return {"title": title, "text": text}
     clear = part[part.clear]
-    text = f"Costliest is {worst.stages}: {units.number(worst['drop'])}{units.long} in all. "
+    text = f"Costliest is {_written([worst.stages])[0]}: {units.number(worst['drop'])}{units.long} in all. "
     if clear.empty:
         text += "Nothing is shown beyond the sum of what its parts explain."
     else:
-        said = [f"{row.stages} ({units.signed(row.effect)})" for row in clear.itertuples()]
+        effects = zip(_written(clear.stages), clear.effect, strict=True)
+        said = [f"{stages} ({units.signed(effect)})" for stages, effect in effects]
         text += f"Beyond what their parts explain: {_numbers.listed(said)}."
     return {"title": title, "text": text}
 
@@ -128,7 +135,7 @@ def _effect_rows(effects: pd.DataFrame, units: _numbers.Units) -> list[dict[str,
     return [
         {
             "order": row.order,
-            "stages": row.stages.replace(" x ", " × "),
+            "stages": _written([row.stages])[0],
             "drop": units.number(row.drop),
             "effect": units.signed(row.effect),
             "interval": units.interval(row.low, row.high),

@@ -150,8 +150,12 @@ def confidence_table(results: Results, stages: list[str]) -> pd.DataFrame:
 
 
 def worst_scenarios(results: Results, stages: pd.DataFrame, most: int = 3) -> list[str]:
-    """The worst setting of each of the stages that cost most, where its loss is above 0 for certain."""
-    certain = stages[(stages.worst_low > 0) & (stages.worst_scenario != "")]
+    """The worst setting of each of the stages that cost most, where its loss is above 0 for certain.
+
+    Not of stages that change no answer, but only what it is compared with.
+    """
+    flips = results.scenarios().set_index("scenario").flip_rate
+    certain = stages[(stages.worst_low > 0) & (stages.worst_scenario.map(flips).fillna(0) > 0)]
     return list(certain.sort_values("worst_drop", ascending=False, kind="stable").worst_scenario[:most])
 
 

@@ -97,10 +97,15 @@ def crossing(settings: np.ndarray, loss: np.ndarray, tolerance: float) -> Crossi
 
 
 def survival(results: Results, stage: str) -> Survival | None:
-    """How the answers that are right when clean are lost along a stage's settings; None for a regression."""
-    if results.metric != "accuracy":
-        return None
+    """How the answers that are right when clean are lost along a stage's settings.
+
+    None for a regression, and for a stage that changes what examples are called or how much each counts: a lost answer
+    would not be the model's doing.
+    """
     curve = results.curve(stage)
+    facts = [results.manifest["scenarios"][name] for name in curve.scenario]
+    if results.metric != "accuracy" or any(about["weighted"] or about["relabelled"] for about in facts):
+        return None
     right = np.stack([results.scores(name) for name in curve.scenario])  # [K, seeds, N]
     begun = (right[0] == 1).all(axis=0)
     right = right[:, :, begun] == 1
@@ -118,7 +123,7 @@ def survival(results: Results, stage: str) -> Survival | None:
 def section(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> dict[str, Any] | None:
     """What the section shows; None if no stage ran alone at two settings or more."""
     tolerance = results.manifest["tolerance"]
-    rows, drawn, nearest = [], {}, []
+    rows, drawn, nearest, others = [], {}, [], []
     for stage in stages.stage:
         settings, loss = losses(results, stage)
         if len(settings) < 2:
@@ -128,8 +133,8 @@ def section(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> di
         axis = results.manifest["stages"][stage]["axis"]
         if kept is not None and axis == "severity" and len(drawn) < MOST_CURVES:
             drawn[stage] = kept
-        if math.isfinite(found.at) and axis == "severity":
-            nearest.append((found, stage))
+        if math.isfinite(found.at):
+            (nearest if axis == "severity" else others).append((found, stage))
         start = float(settings[0])
         rows.append(
             {
@@ -140,9 +145,9 @@ def section(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> di
                 "interval": _interval(found),
                 "bar": _bar(found, start, _numbers.setting(axis, found.at)) if not math.isnan(found.at) else "",
                 "tested": f"{start:g} to {found.top:g}",
-                "half": "" if kept is None else _half(kept),
-                "lost": "" if kept is None else _numbers.percent(1 - float(kept.share[-1])),
-                "back": "" if kept is None else _numbers.percent(kept.back),
+                "half": "–" if kept is None else _half(kept),
+                "lost": "–" if kept is None else _numbers.percent(1 - float(kept.share[-1])),
+                "back": "–" if kept is None else _numbers.percent(kept.back),
                 "left_out": found.left_out,
             }
         )
@@ -151,25 +156,38 @@ def section(results: Results, stages: pd.DataFrame, units: _numbers.Units) -> di
     rows.sort(key=lambda row: row["order"])  # stable: those that never cross stay in the order of their damage
     return {
         "rows": rows,
-        "sentence": _sentence(nearest, len(rows), units.tolerance(tolerance)),
+        "sentence": _sentence(nearest, others, rows, units.tolerance(tolerance)),
+        "unmoved": results.metric == "accuracy" and any(row["lost"] == "–" for row in rows),
         "svg": _damage_figures.survival(drawn, name="survival", label=_described(drawn)) if drawn else None,
         "curves": len(drawn),
         "left_out": max(row["left_out"] for row in rows),
     }
 
 
-def _sentence(nearest: list[tuple[Crossing, str]], stages: int, tolerance: str) -> str:
-    if not nearest:
+def _sentence(
+    nearest: list[tuple[Crossing, str]], others: list[tuple[Crossing, str]], rows: list[dict[str, Any]], tolerance: str
+) -> str:
+    """Which stage uses up the tolerance first; stages on scales of their own cannot be ranked, and are listed."""
+    if not nearest and not others:
         return f"No stage's mean loss exceeds {tolerance} within what was tested."
+    stages = len(rows)
+    stay = stages - len(nearest) - len(others)
+    rest = "" if not stay else f" {_numbers.count(stay, 'stage')} of {stages} never {'does' if stay == 1 else 'do'}."
+    axes = {row["stage"]: row["axis"] for row in rows}
+    own = ""
+    if others:
+        own = _numbers.listed([f"{stage} at {axes[stage]} {_numbers.digits(found.at, 3)}" for found, stage in others])
+    if not nearest:
+        uses = "uses" if len(others) == 1 else "each use"
+        return f"{_words._capital(own)} {uses} up the tolerance of {tolerance}.{rest}"
     nearest.sort(key=lambda pair: pair[0].at)
     first, stage = nearest[0]
     rivals = [name for found, name in nearest[1:] if found.low <= first.high]
     where = f"at severity {_numbers.digits(first.at, 3)} ({_interval(first)})"
     lead = f"{_words._capital(stage)} uses up the tolerance of {tolerance} first, {where}"
-    others = f"; {_numbers.listed(rivals)} may do so as early" if rivals else ""
-    stay = stages - len(nearest)
-    rest = "" if not stay else f" {_numbers.count(stay, 'stage')} of {stages} never {'does' if stay == 1 else 'do'}."
-    return f"{lead}{others}.{rest}"
+    early = f"; {_numbers.listed(rivals)} may do so as early" if rivals else ""
+    apart = f", on {'a scale of its own' if len(others) == 1 else 'scales of their own'} {own}" if others else ""
+    return f"{lead}{early}{apart}.{rest}"
 
 
 def _said(at: float, top: float) -> str:

@@ -25,7 +25,10 @@ class Stored:
         self.manifest = {
             "tolerance": tolerance,
             "stages": {n: {"axis": "severity", "identity": 0.0, "values": [0.0, 3.0]} for n in stages},
-            "scenarios": {k: {"settings": [(n, float(v)) for n, v in found]} for k, found in settings.items()},
+            "scenarios": {
+                name: {"settings": [(n, float(v)) for n, v in found], "weighted": False, "relabelled": False}
+                for name, found in settings.items()
+            },
         }
         self.scenario_names = tuple(scores)
 
@@ -115,6 +118,25 @@ def test_an_answer_once_lost_stays_lost():
     found = _thresholds.survival(Stored(scores, ["fog"]), "fog")
     assert found.share.tolist() == [1, 0.6, 0.5] and found.back == pytest.approx(2 / 5)
     assert (found.low <= found.share).all() and (found.share <= found.high).all()
+
+
+@pytest.mark.parametrize("changed", ["weighted", "relabelled"])
+def test_a_stage_that_moves_no_answer_loses_none(changed):
+    stored = Stored({"clean": np.ones(10), "drift@1": np.linspace(0, 1, 10)}, ["drift"])
+    assert _thresholds.survival(stored, "drift") is not None
+    stored.manifest["scenarios"]["drift@1"][changed] = True
+    assert _thresholds.survival(stored, "drift") is None
+
+
+def test_stages_on_scales_of_their_own_are_listed_and_not_ranked():
+    over = _thresholds.Crossing(0.2, 0.1, 0.3, 1.0, 0)
+    rows = [{"stage": "fog", "axis": ""}, {"stage": "labels", "axis": "rate"}, {"stage": "drift", "axis": "strength"}]
+    said = _thresholds._sentence([], [(over, "labels")], rows, "5 points")
+    assert said == "Labels at rate 0.2 uses up the tolerance of 5 points. 2 stages of 3 never do."
+    said = _thresholds._sentence([(over, "fog")], [(over, "labels")], rows, "5 points")
+    assert said.startswith("Fog uses up the tolerance of 5 points first, at severity 0.2 (0.1 to 0.3)")
+    assert said.endswith("on a scale of its own labels at rate 0.2. 1 stage of 3 never does.")
+    assert "No stage's" in _thresholds._sentence([], [], rows, "5 points")
 
 
 def pairs_of(n, a, b, both):

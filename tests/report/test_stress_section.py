@@ -48,7 +48,7 @@ def test_a_campaign_of_perturbations_alone_has_no_such_section(classification):
 def test_a_step_claims_an_interaction_only_if_it_is_clear():
     table = pd.DataFrame({"order": [2], "stages": ["a x b"], "drop": [0.3], "effect": [0.1], "clear": [False]})
     assert "Nothing is shown" in _stress._story(table, 2, _numbers.ACCURACY)["text"]
-    assert "a x b (+10.0)" in _stress._story(table.assign(clear=True), 2, _numbers.ACCURACY)["text"]
+    assert "a × b (+10.0)" in _stress._story(table.assign(clear=True), 2, _numbers.ACCURACY)["text"]
 
 
 @pytest.fixture(scope="module")

@@ -183,11 +183,12 @@ class Results(Responses):
         Returns:
           Columns: timeline, monitor, signal, kind (the detector or test), labels (whether it needs them), streams (one
           a seed), changes (in each, that lead away from no drift), rate (the share of them that was found) with
-          Wilson's interval over streams (low, high), chance (the rate of as many alarms at random places), mean_delay
-          (steps, NaN if nothing was found), repeats (alarms after the first, in a stream), false_per_10k (false alarms
-          in 10,000 quiet steps), stated_per_10k (what it promises to stay at or below; NaN if nothing); and the same of
-          a monitor that always fires and of one that never does: always_rate, always_delay, always_repeats,
-          always_false_per_10k, never_rate, never_false_per_10k. Timelines of which no stream is there are left out.
+          Wilson's interval over streams (low, high), chance (the rate of alarms that come as often as the false ones),
+          mean_delay (steps, NaN if nothing was found), repeats (alarms after the first, in a stream), false_per_10k
+          (false alarms in 10,000 quiet steps), stated_per_10k (what it promises to stay at or below; NaN if nothing);
+          and the same of a monitor that always fires and of one that never does: always_rate, always_delay,
+          always_repeats, always_false_per_10k, never_rate, never_false_per_10k. Timelines of which no stream is there
+          are left out.
         """
         return timelines_of(self)
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
 
 from sensijax.core.errors import ArgumentError
 from sensijax.drift.detect.online._run import Alarms
@@ -27,7 +26,8 @@ class Evaluation:
       quiet: values outside of episodes.
       mean_delay: values from a change to the alarm that finds it, on average over those found; NaN if none was.
       median_delay: likewise.
-      chance: the recall of as many alarms at places drawn at random.
+      chance: the recall of a detector that knows nothing, and fires anywhere with the probability with which this one
+        does outside of episodes; NaN if there are no such values.
       baselines: the same numbers for a detector that always fires, and one that never does.
     """
 
@@ -108,7 +108,7 @@ def evaluate(
       >>> fired[[200, 510]] = True
       >>> print(evaluate(fired, [500], horizon=100).summary())
                   recall  (by chance)  mean delay  repeats  false per 10,000      F1
-      detector      1.00         0.19        10.0        0              11.1    0.67
+      detector      1.00         0.11        10.0        0              11.1    0.67
       always        1.00         1.00         0.0       99           10000.0    0.00
       never         0.00         0.00         nan        0               0.0    0.00
     """
@@ -142,7 +142,7 @@ def _starts(changes: Any, length: int) -> np.ndarray:
 
 
 def _count(drift: np.ndarray, starts: list[np.ndarray], horizon: int | None, counted: np.ndarray) -> Evaluation:
-    length, delays, chances, repeats, false, quiet = drift.shape[1], [], [], 0, 0, 0
+    length, delays, lengths, repeats, false, quiet = drift.shape[1], [], [], 0, 0, 0
     drift = drift & counted
     for fired, begins, counts in zip(drift, starts, counted, strict=True):
         ends = np.append(begins, length)[1:]
@@ -153,19 +153,10 @@ def _count(drift: np.ndarray, starts: list[np.ndarray], horizon: int | None, cou
             delays += hits[:1].tolist()
             repeats += max(len(hits) - 1, 0)
             outside[begin:end] = False
-            chances.append(_hit(int(counts.sum()), int(fired.sum()), int(counts[begin:end].sum())))
+            lengths.append(int(counts[begin:end].sum()))
         false += int((fired & outside).sum())
         quiet += int(outside.sum())
     mean, median = (float(np.mean(delays)), float(np.median(delays))) if delays else (float("nan"),) * 2
-    chance = float(np.mean(chances)) if chances else float("nan")
+    silent = 1 - false / quiet if quiet else float("nan")
+    chance = float(np.mean(1 - silent ** np.array(lengths))) if lengths else float("nan")
     return Evaluation(sum(map(len, starts)), len(delays), int(drift.sum()), repeats, false, quiet, mean, median, chance)
-
-
-def _hit(length: int, alarms: int, episode: int) -> float:
-    """The chance that one of so many alarms at different places, drawn at random, lies in the episode."""
-    if alarms + episode > length:
-        return 1.0
-    free = length - episode
-    return float(
-        -np.expm1(gammaln(free + 1) - gammaln(free - alarms + 1) - gammaln(length + 1) + gammaln(length - alarms + 1))
-    )
