@@ -12,7 +12,6 @@ from sensijax.campaign._evaluate import evaluate as evaluate
 from sensijax.campaign._evaluate import is_evaluation as is_evaluation
 from sensijax.campaign._evaluate import verify_evaluation as verify_evaluation
 from sensijax.campaign._evaluation import Evaluation as Evaluation
-from sensijax.campaign._exhibits import read_exhibit as read_exhibit
 from sensijax.campaign._kinds import attack_kinds as attack_kinds
 from sensijax.campaign._kinds import drift_kinds as drift_kinds
 from sensijax.campaign._kinds import kinds as kinds
@@ -38,6 +37,7 @@ from sensijax.campaign._spec import load_spec as load_spec
 from sensijax.campaign._strongest import strongest_of as strongest_of
 from sensijax.campaign._subject import load_subject as load_subject
 from sensijax.campaign._tuning import estimate_seconds as estimate_seconds
+from sensijax.campaign.exhibits._exhibits import read_exhibit as read_exhibit
 from sensijax.campaign.results._compare import compare as compare
 from sensijax.campaign.results._propagation import propagation as propagation
 from sensijax.campaign.results._responses import Completeness as Completeness

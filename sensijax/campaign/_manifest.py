@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.attack import Attack
-from sensijax.campaign._annotators import agreement_of, annotators_of
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._family import family_of, identity_of
-from sensijax.campaign._pictures import picture_of
 from sensijax.campaign._plan import Plan
 from sensijax.campaign._standing import relabels
-from sensijax.campaign._stressed import stressed_address
+from sensijax.campaign.exhibits._annotators import agreement_of, annotators_of
+from sensijax.campaign.exhibits._pictures import picture_of
+from sensijax.campaign.exhibits._stressed import stressed_address
 from sensijax.campaign.store._store import LAYOUT
 from sensijax.campaign.timeline._facts import timeline_facts
 from sensijax.core import ArgumentError, digest, stage_key_data

@@ -11,11 +11,11 @@ import numpy as np
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._environment import refuse_mixing
-from sensijax.campaign._exhibits import missing_exhibits
 from sensijax.campaign._manifest import manifest_of
 from sensijax.campaign._plan import BYTES_PER_ROW, Plan, make_plan
 from sensijax.campaign._programs import Programs
 from sensijax.campaign._worker import Finished, Tally
+from sensijax.campaign.exhibits._exhibits import missing_exhibits
 from sensijax.campaign.on import Placement, mesh
 from sensijax.campaign.on._placement import Crew, Job
 from sensijax.campaign.results._results import Results

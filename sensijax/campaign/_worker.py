@@ -12,11 +12,11 @@ import numpy as np
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Answers, Engine, gathered, is_out_of_memory
-from sensijax.campaign._exhibits import keep_exhibits
 from sensijax.campaign._plan import Plan, Tile
 from sensijax.campaign._programs import Programs
 from sensijax.campaign._structure import Structure
 from sensijax.campaign._tuning import Tuning
+from sensijax.campaign.exhibits._exhibits import keep_exhibits
 from sensijax.campaign.store._store import Coded, Store
 from sensijax.core import Layout
 from sensijax.measure import STATUSES

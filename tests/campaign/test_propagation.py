@@ -6,7 +6,7 @@ import pytest
 
 import sensijax as sj
 from sensijax import drift, label
-from sensijax.campaign._inside import separability
+from sensijax.campaign.exhibits._inside import separability
 from sensijax.sensitivity import tap
 
 

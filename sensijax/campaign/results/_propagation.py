@@ -6,8 +6,8 @@ import pandas as pd
 
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._cell import perturbed_inputs
-from sensijax.campaign._inside import Shown, inside
 from sensijax.campaign._paths import path_of
+from sensijax.campaign.exhibits._inside import Shown, inside
 from sensijax.core import ArgumentError
 from sensijax.core.errors import did_you_mean
 

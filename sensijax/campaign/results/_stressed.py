@@ -8,8 +8,8 @@ import pandas as pd
 from scipy.special import softmax
 
 from sensijax import measure
-from sensijax.campaign._exhibits import read_exhibit
-from sensijax.campaign._inside import COLUMNS
+from sensijax.campaign.exhibits._exhibits import read_exhibit
+from sensijax.campaign.exhibits._inside import COLUMNS
 from sensijax.campaign.results._uncertainty import LEVEL, calibrates, share_of
 from sensijax.core.errors import ArgumentError
 from sensijax.core.keys import GENERATOR

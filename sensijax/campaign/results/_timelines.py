@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sensijax.attack import wilson
-from sensijax.campaign._exhibits import read_exhibit
+from sensijax.campaign.exhibits._exhibits import read_exhibit
 from sensijax.campaign.results._responses import Responses
 from sensijax.campaign.store._store import Store
 from sensijax.core.errors import ArgumentError, StoreError, did_you_mean

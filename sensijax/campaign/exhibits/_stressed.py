@@ -17,11 +17,11 @@ import numpy as np
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Engine
 from sensijax.campaign._family import family_of, identity_of
-from sensijax.campaign._inside import COLUMNS, Shown, examples_that_fit, inside
 from sensijax.campaign._paths import Path, path_of
 from sensijax.campaign._plan import Plan
 from sensijax.campaign._scenario import Scenario
 from sensijax.campaign._strongest import strongest
+from sensijax.campaign.exhibits._inside import COLUMNS, Shown, examples_that_fit, inside
 from sensijax.core import chunks, digest
 from sensijax.sensitivity.derivatives._gains import components_of
 

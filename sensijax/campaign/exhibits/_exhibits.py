@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sensijax.campaign._annotators import annotator_exhibits
 from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._engine import Engine
-from sensijax.campaign._pictures import picture_exhibits
 from sensijax.campaign._plan import Plan
-from sensijax.campaign._stressed import stressed_exhibits
+from sensijax.campaign.exhibits._annotators import annotator_exhibits
+from sensijax.campaign.exhibits._pictures import picture_exhibits
+from sensijax.campaign.exhibits._stressed import stressed_exhibits
 from sensijax.campaign.store._store import Store
 from sensijax.campaign.timeline._watching import timeline_exhibits
 
