@@ -108,6 +108,27 @@ def keys_of(key: Array, ids: UInt32[Array, "n 2"]) -> Array:
     return jax.vmap(example_key, in_axes=(None, 0))(jax.random.key_data(key), ids)
 
 
+def check_key(key: Any) -> Array:
+    """A key, if it is one that draws can be addressed by.
+
+    Args:
+      key: what a user gave.
+
+    Returns:
+      The same: a typed PRNG key, scalar.
+
+    Raises:
+      ArgumentError: if it is none, such as an integer, the raw words of `jax.random.PRNGKey`, or several keys.
+
+    Example:
+      >>> check_key(jax.random.key(0)).shape
+      ()
+    """
+    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.shape:
+        raise ArgumentError("key", repr(key), "a typed key: jax.random.key(0). What is drawn is a function of it")
+    return key
+
+
 def key_for(seed: int, stage: str, example_id: Any) -> Array:
     """The key of an example: a function of (seed, stage, example id).
 

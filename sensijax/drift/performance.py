@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from sensijax.core.errors import ArgumentError
-from sensijax.drift.detect._door import check_key, check_level, generator
+from sensijax.core.keys import check_key
+from sensijax.drift.detect._door import check_level, generator
 
 CALIBRATIONS = ("beta", "isotonic", "temperature", "none")
 _PURPOSE = 0xCB9E

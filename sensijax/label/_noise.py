@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int32
 
 from sensijax.core.errors import ArgumentError
-from sensijax.core.keys import SHARED, keys_of, words
+from sensijax.core.keys import SHARED, check_key, keys_of, words
 from sensijax.core.struct import static, struct
 from sensijax.label._validate import check_labels, flat_examples
 from sensijax.label.votes import Votes
@@ -162,7 +162,7 @@ class LabelNoise:
         Returns:
           The votes of 5 annotators; of those behind the labels, where a noise knows them one by one.
         """
-        their = jax.random.fold_in(key, SHARED)
+        their = jax.random.fold_in(check_key(key), SHARED)
         each = [self(jax.random.fold_in(their, _VOTER + a), y, x, ids=ids) for a in range(VOTERS)]
         votes = jnp.stack([result.labels for result in each], axis=1)
         right = jnp.stack([1 - result.probability for result in each], axis=1)
@@ -197,7 +197,7 @@ class LabelNoise:
             y, x, ids = np.arange(max(self.classes, 1)), None, None
         elif y is None:
             raise ArgumentError("y", None, f"true labels: {type(self).__name__} is known as a mean over examples alone")
-        y, x, ids = self._door(y, x, ids)
+        key, (y, x, ids) = key if key is None else check_key(key), self._door(y, x, ids)
         counts = np.bincount(y, minlength=self.classes)
         if not counts.all():
             raise ArgumentError("y", f"no example of class {np.argmin(counts)}", "examples of every class")
@@ -220,9 +220,10 @@ class LabelNoise:
           The observed labels with their provenance. At the identity they are the true ones.
 
         Raises:
-          ArgumentError: if the labels are no classes, lengths differ, or the noise needs examples and has none.
+          ArgumentError: if the key is not typed, the labels are no classes, lengths differ, or the noise needs
+            examples and has none.
         """
-        y, x, ids = self._door(y, x, ids)
+        key, (y, x, ids) = check_key(key), self._door(y, x, ids)
         p = _distributions(self, key, y, x, ids)
         labels, wrong = _draw(p, places(key, ids), y)
         return LabelResult(labels, jnp.asarray(y), wrong, *_provenance(self, key, ids), condition=self.condition)

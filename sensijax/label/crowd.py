@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from sensijax.core.errors import ArgumentError
-from sensijax.core.keys import keys_of, words
+from sensijax.core.keys import check_key, keys_of, words
 from sensijax.core.struct import static, struct
 from sensijax.label._noise import draw_labels
 from sensijax.label._validate import as_rows, check_labels, check_rate
@@ -180,7 +180,7 @@ class Crowd:
             raise ArgumentError("ids", f"shape {list(ids.shape)}", f"one id for each of the {len(y)} labels")
         if len(np.unique(ids)) != len(ids):
             raise ArgumentError("ids", "an id more than once", "every item has its own id")
-        votes, when, accuracy = _vote(self, key, y, np.broadcast_to(hard, y.shape), words(ids, "ids"))
+        votes, when, accuracy = _vote(self, check_key(key), y, np.broadcast_to(hard, y.shape), words(ids, "ids"))
         return Votes(votes, when, accuracy, jnp.asarray(y), self.condition)
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from sensijax.core.errors import ArgumentError
-from sensijax.core.keys import SHARED, keys_of
+from sensijax.core.keys import SHARED, check_key, keys_of
 from sensijax.core.struct import static
 from sensijax.label import annotators as profiles
 from sensijax.label._margin import Margin, fit_margin, margins
@@ -139,7 +139,7 @@ class CrowdVote(LabelNoise):
         return Crowd(np.stack(matrices), self.abstain, per_item=self.per_item, kinds=kinds)  # type: ignore[arg-type]
 
     def votes(self, key: Array, y: Any, x: Any = None, *, ids: Any = None) -> Votes:
-        y, x, ids = self._door(y, x, ids)
+        key, (y, x, ids) = check_key(key), self._door(y, x, ids)
         return self._votes(key, key, y, x, ids)
 
     def transition(self, key: Array | None = None, y: Any = None, x: Any = None, *, ids: Any = None) -> np.ndarray:
@@ -154,7 +154,7 @@ class CrowdVote(LabelNoise):
             raise ArgumentError("key", None, "the key of the call: who the annotators are is drawn from it")
         if y is None:
             raise ArgumentError("y", None, "true labels: votes are known of examples alone")
-        y, x, ids = self._door(y, x, ids)
+        key, (y, x, ids) = check_key(key), self._door(y, x, ids)
         counts = np.bincount(y, minlength=self.classes)
         if not counts.all():
             raise ArgumentError("y", f"no example of class {np.argmin(counts)}", "examples of every class")

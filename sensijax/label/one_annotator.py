@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int32
 
 from sensijax.core.errors import ArgumentError
-from sensijax.core.keys import SHARED, keys_of
+from sensijax.core.keys import SHARED, check_key, keys_of
 from sensijax.core.struct import static
 from sensijax.label._noise import LabelNoise, draw_labels, places
 from sensijax.label._uneven import uneven_rates
@@ -87,7 +87,7 @@ class OneAnnotator(LabelNoise):
         Returns:
           The votes of the A annotators.
         """
-        y, x, ids = self._door(y, x, ids)
+        key, (y, x, ids) = check_key(key), self._door(y, x, ids)
         votes, right = _all(self, key, y, ids)
         return Votes(votes, jnp.full(votes.shape, -1, jnp.int32), right, jnp.asarray(y), self.condition)
 

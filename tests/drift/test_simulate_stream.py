@@ -127,3 +127,17 @@ def test_refused_at_the_door(argument):
     with pytest.raises(ArgumentError) as error:
         REFUSED[argument]()
     assert error.value.argument == argument
+
+
+@pytest.mark.parametrize("key", [0, np.zeros(2, np.uint32)], ids=["number", "words"])
+def test_what_is_no_key_is_refused_at_the_door(key):
+    data = Dataset(np.zeros((6, 1), np.float32), np.arange(6) % 2)
+    some = drift.PriorShift(strength=1.0, target=(0.2, 0.8))
+    shifted = drift.shift(some, jax.random.key(0), data)
+    for call in (
+        lambda: drift.stream(key, data, some, drift.Sudden(at=2), 5),
+        lambda: drift.shift(some, key, data),
+        lambda: drift.resample(key, shifted, 3),
+    ):
+        with pytest.raises(ArgumentError, match="typed key"):
+            call()

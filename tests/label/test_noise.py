@@ -283,3 +283,13 @@ def test_relabel_keeps_the_truth_beside(data, observed):
 def test_bad_input_is_refused_in_words(make, message):
     with pytest.raises(ArgumentError, match=message.replace("(", r"\(")):
         make()
+
+
+@pytest.mark.parametrize("key", [0, None, np.zeros(2, np.uint32), jax.random.split(KEY, 2)], ids=str)
+def test_what_is_no_key_is_refused_at_the_door(key):
+    y, noise = np.arange(8) % K, label.Symmetric(rate=0.1, classes=K)
+    crowd, vote = label.Crowd.of_accuracy([0.9, 0.8], classes=K), label.CrowdVote(rate=0.2, classes=K)
+    one = label.OneAnnotator(rate=0.2, classes=K)
+    for call in (noise, noise.votes, crowd, vote.votes, vote.transition, one.votes, one.transition):
+        with pytest.raises(ArgumentError, match="key"):
+            call(key, y)

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sensijax.core.errors import ArgumentError
@@ -60,13 +59,6 @@ def check_level(alpha: Any) -> float:
     if isinstance(alpha, (bool, str)) or np.ndim(alpha) or not 0 < alpha < 1:
         raise ArgumentError("alpha", repr(alpha), "a level strictly between 0 and 1")
     return float(alpha)
-
-
-def check_key(key: Any) -> jax.Array:
-    """A typed PRNG key, scalar."""
-    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.shape:
-        raise ArgumentError("key", repr(key), "a typed key: jax.random.key(0). What is drawn is a function of it")
-    return key
 
 
 def check_permutations(permutations: Any, alpha: float, tests: int = 1) -> int:

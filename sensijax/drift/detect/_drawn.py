@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.keys import check_key
 from sensijax.drift.detect._cells import by_cells
 from sensijax.drift.detect._detection import (
     ROUNDING,
@@ -17,7 +18,7 @@ from sensijax.drift.detect._detection import (
     permutation_p_value,
     permutation_threshold,
 )
-from sensijax.drift.detect._door import check_key, check_level, check_permutations, two_samples
+from sensijax.drift.detect._door import check_level, check_permutations, two_samples
 
 
 def samples(reference: Any, sample: Any, least: int = 2) -> tuple[Array, Array, float]:

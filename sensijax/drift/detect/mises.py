@@ -6,6 +6,7 @@ import numpy as np
 from scipy.special import gammaln, kv
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.keys import check_key
 from sensijax.drift.detect._detection import (
     Correction,
     Detection,
@@ -13,7 +14,7 @@ from sensijax.drift.detect._detection import (
     permutation_p_value,
     permutation_threshold,
 )
-from sensijax.drift.detect._door import check_key, check_level, check_permutations, two_samples
+from sensijax.drift.detect._door import check_level, check_permutations, two_samples
 from sensijax.drift.detect._ranks import permuted_sums, rank
 from sensijax.measure import holm
 

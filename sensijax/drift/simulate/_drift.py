@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from sensijax.core import Dataset
 from sensijax.core.errors import ArgumentError
-from sensijax.core.keys import keys_of, words
+from sensijax.core.keys import check_key, keys_of, words
 from sensijax.core.struct import static, struct
 
 CHANGES = ("weights", "labels", "inputs")
@@ -133,7 +133,7 @@ def shift(drift: Drift, key: Array, data: Dataset) -> Shifted:
       >>> shift(PriorShift(strength=1.0, target=(0.5, 0.5)), jax.random.key(0), data).weights
       array([0.6666667, 0.6666667, 0.6666667, 2.       ], dtype=float32)
     """
-    drift = drift.fit(data)
+    drift, key = drift.fit(data), check_key(key)
     ids = words(data.ids)
     x, y, weights = data.x, data.y, np.ones(len(data), np.float32)
     if bool(np.all(drift.is_identity())):

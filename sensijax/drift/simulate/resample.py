@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Int64
 
 from sensijax.core.errors import ArgumentError
-from sensijax.core.keys import SHARED, keys_of, words
+from sensijax.core.keys import SHARED, check_key, keys_of, words
 from sensijax.drift.simulate._drift import Shifted
 
 _STREAM = 0x5354524D  # the purpose of these draws; what else a drift shares is drawn without it
@@ -92,5 +92,5 @@ def resample(key: Array, shifted: Shifted, n: int) -> Int64[np.ndarray, "n"]:
     """
     if n < 1:
         raise ArgumentError("n", n, "at least one draw")
-    base, keep, excess, _ = draws(key, n)
+    base, keep, excess, _ = draws(check_key(key), n)
     return coupled(shifted.weights, np.argsort(shifted.ids), base, keep, excess)

@@ -10,7 +10,7 @@ from jaxtyping import Array
 
 from sensijax.core import Dataset
 from sensijax.core.errors import ArgumentError
-from sensijax.core.keys import words
+from sensijax.core.keys import check_key, words
 from sensijax.drift.simulate._drift import Drift, check_weights, labels_of, weights_of
 from sensijax.drift.simulate.resample import coupled, draw_keys, draws
 from sensijax.drift.simulate.schedule import Shape
@@ -143,6 +143,7 @@ def stream(key: Array, data: Dataset, drift: Drift, schedule: Shape, length: int
       >>> bool(changed[:50].any()), bool(changed[50:].all()), drawn.changes[0].at
       (False, True, 50)
     """
+    key = check_key(key)
     if length < 1:
         raise ArgumentError("length", length, "at least one step")
     if np.ndim(drift.strength):

@@ -9,6 +9,7 @@ from jax.scipy.special import digamma
 from jaxtyping import Array, Float, Int32
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.keys import check_key
 from sensijax.core.struct import struct
 from sensijax.label.aggregation._em import check_rule
 from sensijax.label.aggregation._votes import LongVotes, read_votes
@@ -92,12 +93,10 @@ def mace(
             raise ArgumentError("start", f"{knows.shape[1:]}, {strategy.shape[1:]}", f"{right[0][1:]}, {right[1][1:]}")
     elif key is None:
         raise ArgumentError("key", None, "a key (`jax.random.key(seed)`), or `start`")
-    elif not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.shape:
-        raise ArgumentError("key", repr(key), "a typed key, scalar: `jax.random.key(seed)`")
     else:
         knows, strategy = (
             jax.random.uniform(k, (restarts, read.annotators, c), jnp.float32, 1.0, 2.5)
-            for k, c in zip(jax.random.split(key), (2, classes), strict=True)
+            for k, c in zip(jax.random.split(check_key(key)), (2, classes), strict=True)
         )
         knows, strategy = (rows / rows.sum(axis=-1, keepdims=True) for rows in (knows, strategy))
     priors = jnp.float32(competence_prior), jnp.float32(strategy_prior)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.core.errors import ArgumentError
-from sensijax.core.keys import keys_of, words
+from sensijax.core.keys import check_key, keys_of, words
 from sensijax.measure._binomial import clopper_pearson, coverage_band
 from sensijax.measure._validate import class_numbers, fraction, numbers, probabilities, whole_number
 from sensijax.measure.conformal._quantile import as_ratio, rank_of, weighted_threshold
@@ -311,9 +311,7 @@ def _uniforms(key: jax.Array | None, ids: Any, n: int, purpose: int) -> np.ndarr
     ids = np.arange(n) if ids is None else np.asarray(ids)
     if ids.shape != (n,):
         raise ArgumentError("ids", f"shape {list(ids.shape)}", f"one for each of {n} examples")
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise ArgumentError("key", f"dtype {key.dtype}", "a typed key, from jax.random.key")
-    keys = keys_of(jax.random.fold_in(key, purpose), jnp.asarray(words(ids, "ids")))
+    keys = keys_of(jax.random.fold_in(check_key(key), purpose), jnp.asarray(words(ids, "ids")))
     return np.asarray(jax.vmap(jax.random.uniform)(keys), np.float64)
 
 

@@ -16,12 +16,12 @@ from sensijax.core.errors import ArgumentError
 from sensijax.core.rows import chunks
 from sensijax.sensitivity.indices._points import Random, ScrambledSobol
 from sensijax.sensitivity.indices._space import Space, float_dtype
-from sensijax.sensitivity.indices._stream import as_vector, check_key
+from sensijax.sensitivity.indices._stream import as_vector, check_threefry
 
 
 def unit_points(points: ScrambledSobol | Random | None, key: jax.Array, n: int, dimension: int) -> np.ndarray:
     """The first n points of one scramble (or of one block of random points), float64 `[n, d]` in (0, 1)."""
-    check_key(key)
+    check_threefry(key)
     points = ScrambledSobol() if points is None else points
     if not isinstance(points, (ScrambledSobol, Random)):
         raise ArgumentError("points", repr(points), "ScrambledSobol(...) or Random(...)")

@@ -13,7 +13,7 @@ from sensijax.core.errors import ArgumentError
 from sensijax.sensitivity.indices._interval import around, fraction
 from sensijax.sensitivity.indices._result import Result, given_names, refuse_constant, squeezed
 from sensijax.sensitivity.indices._space import Transform, float_dtype, independent
-from sensijax.sensitivity.indices._stream import as_vector, check_key, output_shape
+from sensijax.sensitivity.indices._stream import as_vector, check_threefry, output_shape
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def fast(
       [0.2, 0.8]
     """
     space = independent(space, "fast")
-    check_key(key)
+    check_threefry(key)
     _enough(n, harmonics)
     if not isinstance(curves, int) or curves < 2:
         raise ArgumentError("curves", curves, "at least 2: their spread is the interval")

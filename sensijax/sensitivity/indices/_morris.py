@@ -15,7 +15,7 @@ from sensijax.core.errors import ArgumentError
 from sensijax.sensitivity.indices._interval import fraction
 from sensijax.sensitivity.indices._result import Result, given_sample, squeezed
 from sensijax.sensitivity.indices._space import Space, Transform, float_dtype, independent
-from sensijax.sensitivity.indices._stream import as_vector, check_key, output_shape
+from sensijax.sensitivity.indices._stream import as_vector, check_threefry, output_shape
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ def morris(
       [3.0, 1.0]
     """
     space = independent(space, "morris")
-    check_key(key)
+    check_threefry(key)
     if not isinstance(n, int) or n < 2:
         raise ArgumentError("n", n, "at least 2 trajectories")
     if not isinstance(levels, int) or levels < 2 or levels % 2:

@@ -21,6 +21,7 @@ from jax.experimental.xla_metadata import set_xla_metadata
 from jax.sharding import Mesh, PartitionSpec
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.keys import check_key
 from sensijax.sensitivity.indices._points import Random, ScrambledSobol
 from sensijax.sensitivity.indices._space import Space, Transform, float_dtype
 
@@ -110,7 +111,7 @@ def stream(
       ArgumentError: if n does not fit, the function's result does not, or an output is not finite.
     """
     per_block = points_per_block(n, points)
-    check_key(key)
+    check_threefry(key)
     outputs = output_count(function, space.dimension)
     chunk, at_once = _plan(per_block, design.rows, max(space.dimension, outputs), chunk)
     transform, table = space.transform(), jnp.asarray(points.tables(design.draws))
@@ -316,11 +317,10 @@ def points_per_block(n: Any, points: Points) -> int:
     return int(n) // points.blocks
 
 
-def check_key(key: Any) -> None:
-    if not isinstance(key, jax.Array) or not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        raise ArgumentError("key", type(key).__name__, "a typed key, such as jax.random.key(0)")
-    if key.shape or str(jax.random.key_impl(key)) != "threefry2x32":
-        raise ArgumentError("key", f"{jax.random.key_impl(key)}{list(key.shape)}", "one Threefry key")
+def check_threefry(key: Any) -> None:
+    """Refuses what is no typed key of the generator that points are made with."""
+    if str(jax.random.key_impl(check_key(key))) != "threefry2x32":
+        raise ArgumentError("key", str(jax.random.key_impl(key)), "one Threefry key")
 
 
 def _plan(per_block: int, rows: int, width: int, chunk: int | None) -> tuple[int, int]:

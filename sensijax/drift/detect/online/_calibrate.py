@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.core.errors import ArgumentError
-from sensijax.drift.detect._door import check_key
+from sensijax.core.keys import check_key
 from sensijax.drift.detect.online._detector import Detector, check_size
 
 _LENGTH = 3  # of the simulated streams, in expected run times

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sensijax.core.errors import ArgumentError
-from sensijax.drift.detect._door import check_key
+from sensijax.core.keys import check_key
 from sensijax.drift.detect.online._detector import Detector
 
 _GROUP = 512  # streams: the histograms of ADWIN for so many take 0.3 MB
