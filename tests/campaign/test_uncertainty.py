@@ -6,8 +6,8 @@ import pytest
 
 import sensijax as sj
 from sensijax import drift, label, measure
-from sensijax.campaign import _stressed
 from sensijax.campaign._scenario import Scenario, Setting
+from sensijax.campaign.exhibits import _stressed
 from sensijax.campaign.exhibits._exhibits import missing_exhibits, read_exhibit
 from sensijax.campaign.exhibits._inside import examples_that_fit
 from sensijax.campaign.results._uncertainty import aurc_of, calibrates, without_annotation
