@@ -92,7 +92,7 @@ class Engine:
         self.compile_seconds = 0.0
         self._executables: dict[Name, Any] = {}
         self._params = self.layout.put(campaign.model.params, Place.PARAMS)
-        self._blocks = Blocks(campaign, plan, self.layout, micro_batch, self._forward)
+        self._blocks = Blocks(campaign, plan, self.layout, micro_batch, self.forward)
 
     @classmethod
     def of_width(
@@ -111,7 +111,7 @@ class Engine:
         """Compiles what tiles of these structures need and is not compiled yet, several programs side by side."""
         names: list[Name] = [n for n in ("load", "forward", "measure", *structures) if n not in self._executables]
         started = time.perf_counter()
-        model = OnDevice(self._params, self._forward, self.layout)
+        model = OnDevice(self._params, self.forward, self.layout)
         traced = [self.programs.prepare(name, self.micro_batch, self.plan.block, model) for name in names]
         with concurrent.futures.ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
             for name, executable in zip(names, pool.map(lambda compiled: compiled(), traced), strict=True):
@@ -181,7 +181,7 @@ class Engine:
                 met = batch if link.labels is None else dataclasses.replace(batch, y=link.labels[rows])
                 key = np.broadcast_to(link.key, (len(rows), 2))
                 moved = self._executables[link.structure](take(link.settings, rows), key, met, moved, valid)
-            outputs = self._forward(moved)
+            outputs = self.forward(moved)
             columns = self._executables["measure"](outputs, dataclasses.replace(batch, clean=outputs))
             found = (columns, outputs, moved if keep_inputs else None)
             parts.append(jax.tree.map(lambda leaf, valid=valid: np.asarray(leaf)[:valid], found))
@@ -241,14 +241,15 @@ class Engine:
         self, chunk: Chunk, batch: Any, x: jax.Array, paths: Paths, standing: Standing | None
     ) -> Iterator["Answers"]:
         """The responses of a chunk, once for each way in which its rows are called."""
-        outputs = self._forward(x)
+        outputs = self.forward(x)
         for rows in paths.uses[chunk.rows].T:
             if (rows[: chunk.valid] < 0).all():
                 continue
             judged = batch if standing is None else dataclasses.replace(batch, y=standing.observed[rows])
             yield Answers(rows[: chunk.valid], self._executables["measure"](outputs, judged))
 
-    def _forward(self, x: Any) -> jax.Array:
+    def forward(self, x: Any) -> jax.Array:
+        """The model's outputs `[micro_batch, ...]` for so many inputs; `compile` comes first."""
         return self._executables["forward"](self._params, x)
 
 

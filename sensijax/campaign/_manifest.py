@@ -12,7 +12,7 @@ from sensijax.campaign._campaign import Campaign
 from sensijax.campaign._family import family_of, identity_of
 from sensijax.campaign._plan import Plan
 from sensijax.campaign._standing import relabels
-from sensijax.campaign.exhibits._annotators import agreement_of, annotators_of
+from sensijax.campaign.exhibits._annotators import annotators_of
 from sensijax.campaign.exhibits._pictures import picture_of
 from sensijax.campaign.exhibits._stressed import stressed_address
 from sensijax.campaign.store._store import LAYOUT
@@ -125,9 +125,9 @@ def _attack(campaign: Campaign, plan: Plan, stage: str) -> dict[str, Any]:
 
 
 def _labels(campaign: Campaign, stage: str) -> dict[str, Any]:
-    """What readers should know of a stage that is annotation noise: how often it writes which class for which, how far
-    annotators agree who err so, and where they are shown one by one."""
-    examples, transitions, agreement = campaign.examples, {}, {}
+    """What readers should know of a stage that is annotation noise: how often it writes which class for which, and
+    where its annotators are shown."""
+    examples, transitions = campaign.examples, {}
     for value in campaign.stages[stage].values:
         noise = campaign.perturbation(stage, value)
         if not isinstance(noise, LabelNoise):
@@ -140,8 +140,7 @@ def _labels(campaign: Campaign, stage: str) -> dict[str, Any]:
                 with contextlib.suppress(ArgumentError):  # a class without examples has no row
                     each = [noise.transition(key, examples.y, examples.x, ids=examples.ids) for key in keys]
                     transitions[f"{value:.9g}"] = np.round(np.mean(each, axis=0), 9).tolist()
-                agreement[f"{value:.9g}"] = agreement_of(noise, keys[0], examples)
-    return {"transitions": transitions, "agreement": agreement, "annotators": annotators_of(campaign, stage)}
+    return {"transitions": transitions, "annotators": annotators_of(campaign, stage)}
 
 
 def _plain(value: Any) -> Any:

@@ -184,11 +184,16 @@ def standing_faults(data: Dataset, model: Any, stages: Mapping[str, Sweep]) -> I
                     )
                 if stands(stage):
                     after(stage, stage_key_data(0, name), data, before)
-        except ArgumentError as error:
-            yield Fault(f"stages.{name}", f"{sweep.kind}: {error.argument} is {error.came}", error.right)
-        except Exception as error:  # a user's own
-            shown = f"{sweep.kind} fails on the data: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-            yield Fault(f"stages.{name}", shown, "a noise or drift that these data allow")
+        except Exception as error:  # a user's own may raise anything
+            yield data_fault(f"stages.{name}", sweep.kind, error)
+
+
+def data_fault(path: str, kind: str, error: Exception) -> Fault:
+    """The fault that a noise or drift has shown on the data."""
+    if isinstance(error, ArgumentError):
+        return Fault(path, f"{kind}: {error.argument} is {error.came}", error.right)
+    shown = f"{kind} fails on the data: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    return Fault(path, shown, "a noise or drift that these data allow")
 
 
 def classes_of(data: Dataset, model: Any) -> int:

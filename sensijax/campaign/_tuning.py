@@ -94,6 +94,8 @@ class Tuning:
         1,797 rows in micro-batches of 256 come to 2,048 rows, in those of 200 to 1,800. Of the widths that are within
         half a percent of the least, the nearest to the power of two is taken.
         """
+        if self.tile_rows[-1] <= CANDIDATES[0] * self.layout.shares:
+            return list(CANDIDATES)
         rows, counts = np.unique(self.tile_rows, return_counts=True)
         found = []
         for power in CANDIDATES:
@@ -102,7 +104,7 @@ class Tuning:
             padded = (-(-rows // whole) * whole * counts).sum(axis=1)
             least = near[padded <= 1.005 * padded.min()]
             found.append(int(least[np.abs(least - power).argmin()]))
-        return found if self.tile_rows[-1] > CANDIDATES[0] * self.layout.shares else list(CANDIDATES)
+        return found
 
     def _measure(self) -> dict[str, Any]:
         started, found = self.clock(), {}

@@ -1,5 +1,6 @@
 """The part on annotators: how far those agree who err so, and what they write, one by one."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,20 +11,23 @@ from sensijax.report import _figures, _numbers, _stress_figures
 MOST_MATRICES, MOST_CLASSES = 12, 20  # that are drawn
 
 
-def agreement(results: Results, scenario: str) -> dict[str, Any] | None:
-    """How far annotators agree whose errors are those of a scenario; None if that is not known.
+def agreements(results: Results) -> dict[str, np.ndarray]:
+    """How far annotators agree who err as in a scenario: alpha with its interval `[3]`, by scenario.
+
+    Those of scenarios in which a single noise acts, and whose agreement is known.
 
     Args:
       results: of the campaign.
-      scenario: one in which a single noise acts.
     """
-    stages = results.manifest["stages"]
-    settings = results.manifest["scenarios"][scenario]["settings"]
-    noises = [(stage, value) for stage, value in settings if stages[stage]["family"] == "labels"]
-    if len(noises) != 1:
-        return None
-    ((stage, value),) = noises
-    return stages[stage].get("agreement", {}).get(f"{value:.9g}")  # older folders do not have it
+    found: dict[tuple[str, float], np.ndarray] = {}
+    for stage, kept in _kept(results):
+        found |= {(stage, value): alpha for value, alpha in zip(kept["values"].tolist(), kept["alpha"], strict=True)}
+    stages, known = results.manifest["stages"], {}
+    for name, about in results.manifest["scenarios"].items():
+        noises = [(stage, value) for stage, value in about["settings"] if stages[stage]["family"] == "labels"]
+        if len(noises) == 1 and not np.isnan(alpha := found.get(noises[0], np.full(3, np.nan))).any():
+            known[name] = alpha
+    return known
 
 
 def panels(results: Results, classes: list[str]) -> list[dict[str, Any]]:
@@ -33,13 +37,15 @@ def panels(results: Results, classes: list[str]) -> list[dict[str, Any]]:
       results: of the campaign.
       classes: the names of the K classes.
     """
-    found = []
+    return [_panel(stage, results.manifest["stages"][stage], kept, classes) for stage, kept in _kept(results)]
+
+
+def _kept(results: Results) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """The exhibits on annotators that are there, by stage."""
     for stage, about in results.manifest["stages"].items():
-        address = about.get("annotators")
-        kept = None if address is None else read_exhibit(results.store, address)
-        if kept is not None:
-            found.append(_panel(stage, about, kept, classes))
-    return found
+        address = about.get("annotators")  # older folders do not have it
+        if address is not None and (kept := read_exhibit(results.store, address)) is not None:
+            yield stage, kept
 
 
 def _panel(stage: str, about: dict[str, Any], kept: dict[str, np.ndarray], classes: list[str]) -> dict[str, Any]:

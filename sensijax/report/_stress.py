@@ -233,6 +233,7 @@ def _annotation(results: Results, units: _numbers.Units) -> dict[str, Any] | Non
     with np.errstate(invalid="ignore", divide="ignore"):
         matrix = matrix / matrix.sum(axis=1, keepdims=True)
     classes = results.manifest["model"]["classes"] or [str(i) for i in range(k)]
+    agree = _annotators.agreements(results)
     return {
         "rows": [
             {
@@ -241,8 +242,8 @@ def _annotation(results: Results, units: _numbers.Units) -> dict[str, Any] | Non
                 "measured": units.score(row.measured),
                 "true": units.score(row.true),
                 "gap": units.signed(row.gap),
-                "alpha": _annotators.coefficient(known["alpha"]) if known else "–",
-                "alpha_interval": _annotators.interval(known["low"], known["high"]) if known else "",
+                "alpha": _annotators.coefficient(alpha[0]) if alpha is not None else "–",
+                "alpha_interval": _annotators.interval(alpha[1], alpha[2]) if alpha is not None else "",
                 "corrected": "–" if np.isnan(row.corrected) else units.score(row.corrected),
                 "interval": "" if np.isnan(row.corrected) else units.interval(row.low, row.high),
                 "bar": _figures.dumbbell(
@@ -251,9 +252,9 @@ def _annotation(results: Results, units: _numbers.Units) -> dict[str, Any] | Non
                     label=f"true accuracy {units.score(row.true)}, measured {units.score(row.measured)}",
                 ),
             }
-            for row, known in ((row, _annotators.agreement(results, row.scenario)) for row in shown.itertuples())
+            for row, alpha in ((row, agree.get(row.scenario)) for row in shown.itertuples())
         ],
-        "agreed": any(_annotators.agreement(results, name) for name in shown.scenario),
+        "agreed": any(name in agree for name in shown.scenario),
         "panels": _annotators.panels(results, classes),
         "scenario": worst,
         "svg": _stress_figures.confusion(

@@ -154,7 +154,7 @@ def main(folder):
     again = gathered(last_tile, engine.dispatch(last_tile))
     kept = {name: found["split"][f"{len(engine.plan.tiles) - 1}/{name}"] for name in again}
     shown = plain.examples.x[: 2 * WIDTH]
-    found["logits"] = {"split": np.asarray(engine._forward(shown))}
+    found["logits"] = {"split": np.asarray(engine.forward(shown))}
     programs |= {"split": engine._executables["forward"].as_text(), "step": step, "split step": split_step}
 
     sj.run(plain, folder / "run", micro_batch=WIDTH)  # on all devices

@@ -171,7 +171,7 @@ def test_a_model_split_over_four_devices_agrees_to_rounding(folder, facts, unspl
     """
     assert facts["piece"] == [144, MESHED["HIDDEN"] // 4]
     params, x = unsplit.campaign.model.params, unsplit.campaign.examples.x[: 2 * WIDTH]
-    alone = np.concatenate([np.asarray(unsplit._forward(x[i : i + WIDTH])) for i in (0, WIDTH)])
+    alone = np.concatenate([np.asarray(unsplit.forward(x[i : i + WIDTH])) for i in (0, WIDTH)])
     split = np.load(folder / "logits.npz")["split"]
     hidden = np.abs(np.tanh(x.reshape(len(x), -1) @ params["w"]))
     # The hidden values too: 144 terms in whatever order, and a tanh that never steepens; 4 ulp for tanh itself.

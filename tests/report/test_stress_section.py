@@ -2,6 +2,8 @@
 
 import re
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +11,7 @@ import pytest
 import sensijax as sj
 from sensijax import label
 from sensijax.campaign import read_exhibit
+from sensijax.core import stage_key_data
 from sensijax.report import _numbers, _stress
 
 
@@ -66,15 +69,18 @@ def annotated(make_digits, tmp_path_factory):
 
 def test_agreement_stands_beside_every_noise(results, annotated):
     """Alpha of symmetric errors e of two classes that are as many is (1 - 2 e)^2; here of 60 examples."""
-    facts = results.manifest["stages"]["labels"]
-    found = facts["agreement"]["0.3"]
-    assert found["annotators"] == 5 and found["items"] == 60
-    assert found["low"] < found["alpha"] < found["high"] and abs(found["alpha"] - 0.4**2) < 0.15
+    kept = read_exhibit(results.store, results.manifest["stages"]["labels"]["annotators"])
+    assert kept["counts"].shape[1] == 5 and (kept["counts"].sum(axis=(2, 3)) == 60).all()
+    alpha, low, high = kept["alpha"][0]
+    assert low < alpha < high and abs(alpha - 0.4**2) < 0.15
     row = _stress.section(results, _numbers.ACCURACY)["annotation"]["rows"][0]
-    assert row["alpha"] == f"{found['alpha']:.2f}"
-    crowd = annotated.manifest["stages"]["crowd"]
-    votes = read_exhibit(annotated.store, crowd["annotators"])["alpha"]  # of a crowd the agreement is that of its votes
-    np.testing.assert_allclose([crowd["agreement"][v]["alpha"] for v in ("0.2", "0.4")], votes[:, 0], atol=1e-8)
+    assert row["alpha"] == f"{alpha:.2f}"
+    # Of people who share the items, the agreement is of what they would have said about all: here of two, at 0.4.
+    one = read_exhibit(annotated.store, annotated.manifest["stages"]["one"]["annotators"])
+    noise, data = label.OneAnnotator(rate=0.4, annotators=2, classes=2), annotated._examples
+    key = jax.random.wrap_key_data(jnp.asarray(stage_key_data(0, "one")), impl="threefry2x32")
+    votes = noise.votes(key, data.label.to_numpy(), ids=data.example.to_numpy())
+    assert one["counts"].sum() == 60 and one["alpha"][0, 0] == label.krippendorff_alpha(votes, 2, resamples=200).value
 
 
 def test_annotators_are_shown_one_by_one(annotated):
@@ -95,11 +101,10 @@ def test_annotators_are_shown_one_by_one(annotated):
 
 
 def test_who_errs_like_a_noise_without_people_is_shown_too(results):
-    """Five of them: what the majority would be worth, and alpha is that beside the noise."""
+    """Five of them: what the majority would be worth."""
     (panel,) = _stress.section(results, _numbers.ACCURACY)["annotation"]["panels"]
     kept = read_exhibit(results.store, results.manifest["stages"]["labels"]["annotators"])
     assert not panel["behind"] and len(panel["annotators"]) == 5 and panel["sentence"].startswith("Had 5 people")
-    assert abs(kept["alpha"][0, 0] - results.manifest["stages"]["labels"]["agreement"]["0.3"]["alpha"]) < 1e-8
     wrong = 1 - kept["accuracy"][0, 1]
     rate = float(label.CrowdMajority(error=0.3, voters=5, classes=2).effective_rate())
     assert abs(wrong - rate) < 4 * np.sqrt(rate * (1 - rate) / 60)
@@ -108,6 +113,6 @@ def test_who_errs_like_a_noise_without_people_is_shown_too(results):
 def test_a_folder_without_these_facts_still_has_its_report(annotated, copy_of):
     older = copy_of(annotated)
     for about in older.manifest["stages"].values():
-        del about["agreement"], about["annotators"]
+        del about["annotators"]
     section = _stress.section(older, _numbers.ACCURACY)["annotation"]
     assert section["panels"] == [] and not section["agreed"] and section["rows"][0]["alpha"] == "–"

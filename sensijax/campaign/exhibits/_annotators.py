@@ -10,40 +10,13 @@ import numpy as np
 
 from sensijax import label
 from sensijax.campaign._campaign import Campaign
-from sensijax.campaign._scenario import Setting
+from sensijax.campaign._scenario import Scenario, Setting
 from sensijax.core import ArgumentError, Dataset, digest, stage_key_data
 from sensijax.core.keys import GENERATOR
 
 MOST_CLASSES, MOST_ANNOTATORS = 64, 64  # of whom matrices are kept
 MOST_ITEMS, RESAMPLES = 5000, 200  # that agreement is computed from
-_VERSION = 2  # of what an exhibit holds
-
-
-def agreement_of(noise: label.LabelNoise, key: jax.Array, examples: Dataset) -> dict[str, Any] | None:
-    """How far annotators agree who err as a noise says, each labelling every item apart from the others.
-
-    Args:
-      noise: fitted.
-      key: the stage's.
-      examples: the campaign's; of many, 5,000 that lie evenly.
-
-    Returns:
-      Krippendorff's alpha with its interval (alpha, low, high), and of how many annotators and items; None where it is
-      undefined: a single annotator, or one class only.
-    """
-    few = examples.take(np.linspace(0, len(examples) - 1, min(len(examples), MOST_ITEMS)).astype(int))
-    votes = noise.votes(key, few.y, few.x, ids=few.ids)
-    try:
-        found = label.krippendorff_alpha(votes, noise.classes, resamples=RESAMPLES)
-    except ArgumentError:
-        return None
-    return {
-        "alpha": round(found.value, 9),
-        "low": round(found.low, 9),
-        "high": round(found.high, 9),
-        "annotators": votes.votes.shape[1],
-        "items": found.items,
-    }
+_VERSION = 3  # of what an exhibit holds
 
 
 def annotators_of(campaign: Campaign, stage: str) -> str | None:
@@ -59,7 +32,8 @@ def annotators_of(campaign: Campaign, stage: str) -> str | None:
         return None
     seed = campaign.seeds[0]  # type: ignore[index]
     wrote = [campaign.standings.of((setting,), seed).observed for setting in settings]
-    return digest("annotators", _VERSION, data, [*settings], campaign.examples.digest, wrote)
+    does = [campaign.settings_digest(Scenario((setting,))) for setting in settings]
+    return digest("annotators", _VERSION, data, does, campaign.examples.digest, wrote)
 
 
 def annotator_exhibits(campaign: Campaign, plan: Any) -> Iterator[tuple[str, Callable[[Any], dict[str, np.ndarray]]]]:
@@ -78,8 +52,9 @@ def _gathered(campaign: Campaign, stage: str, engine: Any) -> dict[str, np.ndarr
       values `[V]`, the settings; kinds `[A]`, words; behind, whether the labels are theirs; aggregate, a word, empty
       where votes were not put together; counts int32 `[V, A, K, K]`, what each wrote; accuracy float64 `[V, 4]`, of the
       stage's labels, of a majority, of Dawid and Skene's model, of the best annotator; estimated float64
-      `[V, A]`, the accuracies that the model concludes from the votes; alpha and kappa float64 `[V, 3]`, the votes'
-      agreement with its interval. NaN where there is no such number.
+      `[V, A]`, the accuracies that the model concludes from the votes; alpha and kappa float64 `[V, 3]`, how far these
+      annotators agree, each labelling every item apart from the others, with its interval. Of many items 5,000 that lie
+      evenly count for it. NaN where there is no such number.
     """
     settings, key, found = _settings(campaign, stage), _key(_key_data(campaign, stage)), []
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
@@ -100,13 +75,14 @@ def _at(noise: Any, key: jax.Array, examples: Dataset) -> dict[str, np.ndarray]:
     """One setting's part of the exhibit."""
     k, y = noise.classes, examples.y
     result, crowd = noise(key, y, examples.x, ids=examples.ids), noise.crowd(key)
-    if result.votes is not None:
-        votes = np.asarray(result.votes)
-    elif crowd is not None:  # one of them wrote each label
-        who = np.asarray(result.annotator)[:, None] == np.arange(crowd.annotators)
-        votes = np.where(who, np.asarray(result.labels)[:, None], -1)
-    else:
-        votes = np.asarray(noise.votes(key, y, examples.x, ids=examples.ids).votes)
+    votes = apart = result.votes
+    if votes is None:
+        votes = apart = noise.votes(key, y, examples.x, ids=examples.ids).votes
+        if crowd is not None:  # one of them wrote each label
+            who = np.asarray(result.annotator)[:, None] == np.arange(crowd.annotators)
+            votes = np.where(who, np.asarray(result.labels)[:, None], -1)
+    votes, apart = np.asarray(votes), np.asarray(apart)
+    few = apart[np.linspace(0, len(apart) - 1, min(len(apart), MOST_ITEMS)).astype(int)]
     annotators = votes.shape[1]
     counts = np.zeros((annotators, k, k), np.int32)
     item, annotator = np.nonzero(votes >= 0)
@@ -123,8 +99,8 @@ def _at(noise: Any, key: jax.Array, examples: Dataset) -> dict[str, np.ndarray]:
         "counts": counts,
         "accuracy": np.array([*accuracy, right.max()]),
         "estimated": estimated,
-        "alpha": _interval(label.krippendorff_alpha, votes, k),
-        "kappa": _interval(label.fleiss_kappa, votes, k),
+        "alpha": _interval(label.krippendorff_alpha, few, k),
+        "kappa": _interval(label.fleiss_kappa, few, k),
     }
 
 

@@ -69,7 +69,7 @@ def _made(campaign: Campaign, plan: Plan, engine: Engine) -> dict[str, np.ndarra
     engine.compile(())
     logits = []
     for x in inputs.values():
-        parts = [np.asarray(engine._forward(x[rows]))[:valid] for rows, valid in chunks(len(x), engine.micro_batch)]
+        parts = [np.asarray(engine.forward(x[rows]))[:valid] for rows, valid in chunks(len(x), engine.micro_batch)]
         logits.append(np.concatenate(parts).astype(np.float32))
     paths = list(inputs)
     found = {

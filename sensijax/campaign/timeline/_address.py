@@ -1,6 +1,7 @@
 """The addresses of exhibits of timelines: digests of all that decides what they show."""
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -39,15 +40,19 @@ class Addresses:
         self.campaign = campaign
         self._contents: dict[tuple[str, int], str] = {}
         self._stages: dict[str, str] = {}
-        self._programs: dict[str, str] = {}
+        self._monitors: dict[str, str] = {}
+
+    @functools.cached_property
+    def _programs(self) -> Programs:
+        return Programs(self.campaign)
 
     def of(self, plan: "Plan", name: str, seed: int) -> str:
         """The address of a timeline under a seed."""
         campaign = self.campaign
         judged = next(tile.program for tile in plan.tiles if not tile.structures)  # forward and measure
         if name not in self._stages:
-            structures, programs = structures_of(campaign, campaign.timelines[name]), Programs(campaign)
-            self._stages[name] = digest([programs.digest(structure) for structure in structures])
+            structures = structures_of(campaign, campaign.timelines[name])
+            self._stages[name] = digest([self._programs.digest(structure) for structure in structures])
         if (name, seed) not in self._contents:
             self._contents[name, seed] = self._content(campaign.timelines[name], seed)
         return digest("timeline", LAYOUT, judged, self._stages[name], self._contents[name, seed])
@@ -70,10 +75,10 @@ class Addresses:
         """The digest of what a monitor does: its parameters, and its program or its code."""
         if isinstance(monitor, Monitor):
             campaign, what = self.campaign, digest(monitor.signal, _content(monitor.detector))
-            if what not in self._programs:  # tracing takes a while, and all seeds share it
+            if what not in self._monitors:  # tracing takes a while, and all seeds share it
                 width = width_of(campaign.model, campaign.data, monitor.signal)
-                self._programs[what] = _program(monitor.detector, width)
-            return digest(what, monitor.ert, self._programs[what])
+                self._monitors[what] = _program(monitor.detector, width)
+            return digest(what, monitor.ert, self._monitors[what])
         test: Any = monitor.test
         named = f"{getattr(test, '__module__', '')}.{getattr(test, '__qualname__', type(test).__qualname__)}"
         version = sensijax.__version__ if named.startswith("sensijax.") else ""  # it calls more than a digest can see

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sensijax.campaign._scenario import STAGE_NAME, Sweep
-from sensijax.campaign._standing import Standing, after, classes_of, fitted, stands
+from sensijax.campaign._standing import Standing, after, classes_of, data_fault, fitted, stands
 from sensijax.campaign.timeline._defaults import SHORTEST, farthest
 from sensijax.campaign.timeline._door_of_monitors import monitor_faults
 from sensijax.campaign.timeline._timeline import Timeline, Windowed
@@ -139,11 +139,8 @@ def _data_faults(
             at = dataclasses.replace(knowing, strength=strength)
             if stands(at) and not np.all(at.is_identity()):
                 after(at, stage_key_data(0, stage), data, before)
-    except ArgumentError as error:
-        yield Fault(f"{path}.stage", f"{kind}: {error.argument} is {error.came}", error.right)
-    except Exception as error:  # a user's own
-        shown = f"{kind} fails on the data: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-        yield Fault(f"{path}.stage", shown, "a drift that these data allow")
+    except Exception as error:  # a user's own may raise anything
+        yield data_fault(f"{path}.stage", kind, error)
 
 
 def _beside_faults(
