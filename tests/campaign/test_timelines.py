@@ -386,6 +386,14 @@ def test_every_fault_is_found_at_the_door_and_all_at_once(make):
     assert len(caught.value.faults) == len(WRONG)
 
 
+def test_a_change_beyond_the_end_hides_no_fault_of_a_monitor(make):
+    monitors = {"sure": sj.Monitor("confidence", detect.DDM())}
+    with pytest.raises(CampaignError) as caught:
+        make({"late": sj.Timeline("prior", Sudden(LENGTH), LENGTH, monitors=monitors)})
+    told = sorted(fault.path for fault in caught.value.faults)
+    assert told == ["timelines.late.monitors.sure.signal", "timelines.late.schedule"]
+
+
 def test_data_that_a_stream_cannot_draw_from_are_refused(make, make_data):
     data = make_data()
     x = data.x.copy()

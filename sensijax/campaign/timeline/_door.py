@@ -65,14 +65,18 @@ def _faults(
         elif timed:
             yield from _drift_faults(path, timeline, sweep, data, model)
     yield from _beside_faults(path, timeline, stages, sound)
-    if timed:
+    if _is_length(timeline.length):
         yield from monitor_faults(path, timeline, data, model)
+
+
+def _is_length(length: Any) -> bool:
+    return isinstance(length, (int, np.integer)) and not isinstance(length, bool) and 1 <= length <= MOST_STEPS
 
 
 def _time_faults(path: str, timeline: Timeline) -> Any:
     """Faults of length, schedule and horizon; returns whether the first two are sound."""
     length, timed = timeline.length, True
-    if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or not 1 <= length <= MOST_STEPS:
+    if not _is_length(length):
         yield Fault(f"{path}.length", repr(length), f"a number of steps, from 1 to {MOST_STEPS:,}")
         timed = False
     if not isinstance(timeline.schedule, Shape):
