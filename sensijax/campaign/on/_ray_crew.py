@@ -5,12 +5,13 @@ import queue
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from sensijax.campaign._plan import Tile
 from sensijax.campaign._worker import Finished, Tally
 from sensijax.campaign.on._placement import Crew, Job
 from sensijax.campaign.on._ray_actor import Failed, Passport, Refused, Report, Said, plan_digest, versions
+from sensijax.campaign.on._ray_node import Node
 from sensijax.campaign.on._turns import HELD
 from sensijax.campaign.schedule._queues import Item
 from sensijax.campaign.schedule._schedule import Schedule
@@ -72,7 +73,7 @@ class RayCrew(Crew):
         self._accelerated, self._let_go = accelerated, let_go
         self._workers, self._count = workers, 0
         self._plan = plan_digest(job.plan)
-        self._events: queue.SimpleQueue[tuple[Member, Callable[[Member, Any], None], Any]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[Member, Callable[[Member, Any], None], Any] | None] = queue.SimpleQueue()
         self._members: dict[str, Member] = {}
         self._micro_batches: dict[str, int | None] = {}  # by environment: the first one there measures for all
         self._schedule: Schedule | None = None
@@ -82,8 +83,8 @@ class RayCrew(Crew):
         self._deaths_in_a_row = 0
         self._given_up: set[str] = set()  # recorded; a late copy may still come through
         self._finished: Callable[[Finished], None] = lambda found: None
-        self._stranded = False
         self.environment: dict[str, Any] = {}
+        self._node = Node(died=lambda: self._events.put(None))
         try:
             for _ in range(workers):
                 self._engage()
@@ -126,7 +127,8 @@ class RayCrew(Crew):
     def close(self) -> None:
         import ray
 
-        if self._stranded:  # to disconnect from a dead node would end this process before it can say so
+        self._node.leave()
+        if self._node.is_dead:  # to disconnect from a dead node would end this process before it can say so
             return
         for member in self._members.values():
             ray.kill(member.actor)
@@ -256,6 +258,8 @@ class RayCrew(Crew):
         except queue.Empty:
             return
         while True:
+            if event is None:
+                self._strand()
             member, then, future = event
             if member.name in self._members:
                 member.busy = False
@@ -333,12 +337,8 @@ class RayCrew(Crew):
         """A worker has died: its tiles are dealt again, and another one is engaged in its place."""
         reason = _reason(error)
         # Before anything is asked of the node: a request to a dead one ends this process, and nobody learns why.
-        if "owner has died" in str(error) or _is_stranded():
-            self._stranded = True
-            raise StoreError(
-                "the Ray node that this process is connected to has died, and all workers with it; every finished tile "
-                "is kept: run again"
-            )
+        if "owner has died" in str(error) or self._node.ask():
+            self._strand()
         self._deaths_in_a_row += 1
         orphans = self._dismiss(member)
         log.warning("%s died (%s): %d tiles are dealt again", member.where, reason, len(orphans))
@@ -349,6 +349,13 @@ class RayCrew(Crew):
             )
         if self._schedule is None or not self._schedule.done:
             self._engage()
+
+    def _strand(self) -> NoReturn:
+        self._node.is_dead = True
+        raise StoreError(
+            "the Ray node that this process is connected to has died, and all workers with it; every finished tile "
+            "is kept: run again"
+        )
 
     def _dismiss(self, member: Member) -> tuple[Item, ...]:
         import ray
@@ -375,17 +382,6 @@ class RayCrew(Crew):
         orphans = self._schedule.lost(member.name, now)
         self._record_given_up()
         return orphans
-
-
-def _is_stranded() -> bool:
-    """Whether the node that this process is connected to has died."""
-    import ray
-
-    try:
-        here = ray.get_runtime_context().get_node_id()
-        return all(node["NodeID"] != here or not node["Alive"] for node in ray.nodes())
-    except Exception:  # what the head of the cluster does not answer is no proof
-        return False
 
 
 def _reason(error: BaseException) -> str:
