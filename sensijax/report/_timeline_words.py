@@ -13,8 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binom
-from scipy.stats import t as student
+from scipy.special import bdtrc, stdtrit
 
 from sensijax.campaign.results._timelines import Watched, what_counts
 from sensijax.report._numbers import count, listed, number, percent
@@ -79,7 +78,7 @@ def _moved(name: str, values: np.ndarray, before: np.ndarray, during: np.ndarray
     was, is_now = (written(float(values[:, part].mean(dtype=np.float64))) for part in (before, during))
     if len(each) < 3:
         return f"{name} was {was} before and {is_now} under it, in {count(len(each), 'stream')}"
-    half = float(student.ppf(0.975, len(each) - 1) * each.std(ddof=1) / math.sqrt(len(each)))
+    half = float(stdtrit(len(each) - 1, 0.975) * each.std(ddof=1) / math.sqrt(len(each)))
     if abs(each.mean()) <= half:
         return f"{name} is not shown to move ({was} before, {is_now} under it)"
     return f"{name} {'fell' if each.mean() < 0 else 'rose'} from {was} to {is_now}"
@@ -130,7 +129,7 @@ def beyond_chance(one: Watched, monitor: str) -> float:
     if not first or not counts.any():
         return 1.0
     share = float(inside_episodes(one, begins)[counts].mean())
-    return float(binom.sf(sum(kind == 1 for kind in first) - 1, len(first), share))
+    return float(bdtrc(sum(kind == 1 for kind in first) - 1, len(first), share))
 
 
 def _of(row) -> str:

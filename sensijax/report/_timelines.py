@@ -5,7 +5,7 @@ import math
 from typing import Any
 
 import pandas as pd
-from scipy.stats import poisson
+from scipy.special import gammainc
 
 from sensijax.campaign import Results
 from sensijax.campaign.results._timelines import Watched
@@ -63,9 +63,9 @@ def _timeline(n: int, one: Watched, table: pd.DataFrame, partners: dict[str, Wat
 
 def _row(one: Watched, row: Any) -> dict[str, Any]:
     changes, evaluation = row.streams * row.changes, one.evaluation[row.monitor]
-    # More than it promises only where chance does not explain as many: a promise is a mean.
+    # More than it promises only where chance does not explain as many (a Poisson count's tail): a promise is a mean.
     expected = row.stated_per_10k * evaluation.quiet / 1e4
-    over = bool(poisson.sf(evaluation.false_alarms - 1, expected) <= LEVEL) if evaluation.quiet else False
+    over = bool(gammainc(evaluation.false_alarms, expected) <= LEVEL) if evaluation.quiet else False
     return {
         "monitor": row.monitor,
         "watches": _timeline_words.watches(row),

@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any, Protocol
 
 import numpy as np
-import scipy.sparse.linalg
 from jaxtyping import Float
 
 from sensijax.core import Dataset
@@ -136,6 +135,7 @@ def principal_components(x: np.ndarray, count: int) -> tuple[np.ndarray, np.ndar
         variances, vectors = np.linalg.eigh(centred.T @ centred / n)
         variances, vectors = variances[::-1][:count], vectors.T[::-1][:count]
     else:
+        import scipy.sparse.linalg  # a quarter of a second of start-up that few features do without
 
         def covariance(v: np.ndarray) -> np.ndarray:
             along = x @ v.ravel().astype(x.dtype) - mean @ v.ravel()

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.spatial.distance import cdist
 from scipy.special import stdtrit
 
 from sensijax.core.errors import ArgumentError
@@ -222,6 +221,8 @@ def _step(levels: int) -> float:
 
 def _spread(walk: Walk, key: jax.Array, candidates: int, n: int) -> np.ndarray:
     """Numbers of the n trajectories that lie far apart: the furthest pair, then always the one that adds most."""
+    from scipy.spatial.distance import cdist  # start-up that nothing else needs
+
     make = jax.jit(jax.vmap(lambda number: walk.unit(walk(jax.random.fold_in(key, number))[0])))
     path = np.asarray(make(jnp.arange(candidates, dtype=jnp.uint32)), np.float64)
     distance = np.zeros((candidates, candidates))

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import scipy.linalg
 
 _NODES = 1500
 
@@ -45,6 +44,8 @@ def poincare_constant(pdf: Callable[[Any], np.ndarray], low: Any, high: Any) -> 
     stiff, stiff_beside = assemble(1 / h, -1 / h)
     mass, _ = assemble(h / 2, 0.0)  # lumped, which keeps the problem tridiagonal and symmetric
     root = np.sqrt(mass)
+    import scipy.linalg  # start-up that nothing else needs
+
     values = scipy.linalg.eigh_tridiagonal(
         stiff / mass, stiff_beside / (root[:-1] * root[1:]), eigvals_only=True, select="i", select_range=(0, 1)
     )

@@ -9,7 +9,6 @@ error of the value counts. Float64 on the host.
 from typing import NamedTuple
 
 import numpy as np
-import scipy.linalg
 
 
 class Fit(NamedTuple):
@@ -107,9 +106,11 @@ def resampled(columns: np.ndarray, coefficients: np.ndarray, missed: np.ndarray,
     Reference:
       Wu, "Jackknife, bootstrap and other resampling methods in regression analysis", Annals of Statistics 14 (1986).
     """
+    from scipy.linalg import solve_triangular  # start-up that nothing else needs
+
     q, r = np.linalg.qr(columns)
     noise = np.repeat(draws, len(missed) // draws.shape[1], axis=1) * missed[None, :]
-    return coefficients[None, :] + scipy.linalg.solve_triangular(r, q.T @ noise.T).T
+    return coefficients[None, :] + solve_triangular(r, q.T @ noise.T).T
 
 
 def _left_out(hat: np.ndarray, residual: np.ndarray) -> np.ndarray:
