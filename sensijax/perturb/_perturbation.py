@@ -81,7 +81,7 @@ class Perturbation:
         raise NotImplementedError
 
     def __call__(self, key: Array, x: Array) -> Array:
-        """Perturbs one example.
+        """Perturbs one example, as one compiled program also where no `jit` surrounds it.
 
         Args:
           key: a typed PRNG key, scalar.
@@ -95,12 +95,9 @@ class Perturbation:
         """
         self.domain.check_shape(x)
         self._check_not_stacked()
-        out = self.apply(key, x)
-        if jnp.shape(out) != jnp.shape(x) or out.dtype != x.dtype:
-            raise TypeError(f"{type(self).__name__} turned {x.dtype}{list(x.shape)} into {out.dtype}{list(out.shape)}")
-        # Flat, because a CPU computes an array whose last axis is 3 channels one value at a time.
-        flat = (-1,) if x.ndim < 3 else (*x.shape[:-2], -1)
-        return jnp.where(self.is_identity(), x.reshape(flat), out.reshape(flat)).reshape(x.shape)
+        # By itself, each primitive would be compiled alone: seconds for the first call, a thousand times as long after.
+        known = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((self, key, x)))
+        return (_perturbed_by_itself if known else _perturbed)(self, key, x)
 
     def __rshift__(self, then: "Perturbation") -> "Perturbation":
         """`a >> b`: first `a`, then `b`."""
@@ -115,6 +112,19 @@ class Perturbation:
                     f"shape {list(value.shape)}, a stack of perturbations",
                     "call it under jax.vmap, one perturbation and one example at a time",
                 )
+
+
+def _perturbed(perturbation: Perturbation, key: Array, x: Array) -> Array:
+    out = perturbation.apply(key, x)
+    if jnp.shape(out) != jnp.shape(x) or out.dtype != x.dtype:
+        name = type(perturbation).__name__
+        raise TypeError(f"{name} turned {x.dtype}{list(x.shape)} into {out.dtype}{list(out.shape)}")
+    # Flat, because a CPU computes an array whose last axis is 3 channels one value at a time.
+    flat = (-1,) if x.ndim < 3 else (*x.shape[:-2], -1)
+    return jnp.where(perturbation.is_identity(), x.reshape(flat), out.reshape(flat)).reshape(x.shape)
+
+
+_perturbed_by_itself = jax.jit(_perturbed)
 
 
 class Chain(Perturbation):
