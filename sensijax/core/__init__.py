@@ -20,6 +20,7 @@ from sensijax.core.keys import stage_key_data as stage_key_data
 from sensijax.core.layout import Layout as Layout
 from sensijax.core.layout import Place as Place
 from sensijax.core.model import Model as Model
+from sensijax.core.one_program import one_program as one_program
 from sensijax.core.rows import chunks as chunks
 from sensijax.core.rows import map_variants as map_variants
 from sensijax.core.stack import stack as stack

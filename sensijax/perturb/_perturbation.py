@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.one_program import one_program
 from sensijax.core.struct import static, struct
 
 
@@ -95,9 +96,7 @@ class Perturbation:
         """
         self.domain.check_shape(x)
         self._check_not_stacked()
-        # By itself, each primitive would be compiled alone: seconds for the first call, a thousand times as long after.
-        known = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((self, key, x)))
-        return (_perturbed_by_itself if known else _perturbed)(self, key, x)
+        return _perturbed(self, key, x)
 
     def __rshift__(self, then: "Perturbation") -> "Perturbation":
         """`a >> b`: first `a`, then `b`."""
@@ -114,6 +113,7 @@ class Perturbation:
                 )
 
 
+@one_program
 def _perturbed(perturbation: Perturbation, key: Array, x: Array) -> Array:
     out = perturbation.apply(key, x)
     if jnp.shape(out) != jnp.shape(x) or out.dtype != x.dtype:
@@ -122,9 +122,6 @@ def _perturbed(perturbation: Perturbation, key: Array, x: Array) -> Array:
     # Flat, because a CPU computes an array whose last axis is 3 channels one value at a time.
     flat = (-1,) if x.ndim < 3 else (*x.shape[:-2], -1)
     return jnp.where(perturbation.is_identity(), x.reshape(flat), out.reshape(flat)).reshape(x.shape)
-
-
-_perturbed_by_itself = jax.jit(_perturbed)
 
 
 class Chain(Perturbation):

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Shaped
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.one_program import one_program
 from sensijax.core.struct import static, struct
 from sensijax.perturb.image._maps import Map, Places
 from sensijax.perturb.image._reduce import rounded
@@ -89,6 +90,7 @@ class Warp:
     height: int = static()
     width: int = static()
 
+    @one_program
     def sampling(self) -> tuple[Float[Array, "H W"], Float[Array, "H W"]]:
         """Where each output pixel reads: rows and columns, px; beyond the frame where it goes beyond."""
         rows, columns, _ = self._trace()
@@ -104,19 +106,7 @@ class Warp:
           float32 `[height, width, C]`, within the range of `x`.
         """
         self._check("x", x, rank=3)
-        places = []
-        for step in self.steps:
-            rows, columns = step.map.grid(self.height, self.width)
-            places.append((step.border(rows, self.height), step.border(columns, self.width)))
-        if len(places) == 1:
-            out = resample(x, *places[0])
-        else:
-            # A loop, because XLA would else fuse the resamplings and compute the first anew for each read of the next.
-            stacks = tuple(
-                jnp.stack([jnp.broadcast_to(p, x.shape[:2]) for p in axis]) for axis in zip(*places, strict=True)
-            )
-            out, _ = jax.lax.scan(lambda image, place: (resample(image, *place), None), x, stacks)
-        return jnp.where(self.still, x, out)
+        return self._image(x)
 
     def mask(self, labels: Shaped[Array, "H W"], fill: int | bool | None = 0) -> Shaped[Array, "H W"]:
         """A mask or a map of class labels, moved; each pixel takes the label nearest to where it reads.
@@ -130,15 +120,7 @@ class Warp:
           `[height, width]`, of the labels' dtype.
         """
         self._check("labels", labels, rank=2)
-        rows, columns, inside = self._trace()
-        row, column = (
-            jnp.clip(jnp.floor(places + 0.5), 0.0, count - 1.0).astype(jnp.int32)
-            for places, count in ((rows, self.height), (columns, self.width))
-        )
-        moved = jnp.take(labels.reshape(-1), row * self.width + column, mode="clip")
-        if fill is not None:
-            moved = jnp.where(inside, moved, jnp.asarray(fill, labels.dtype))
-        return jnp.where(self.still, labels, moved)
+        return self._mask(labels, fill)
 
     def keypoints(self, points: Float[Array, "N 2"]) -> tuple[Float[Array, "N 2"], Bool[Array, "N"]]:
         """Where points of the image go.
@@ -152,15 +134,7 @@ class Warp:
           once, and one of its places is given.
         """
         _check_points("points", points, 2)
-        columns, rows = points[:, 0], points[:, 1]
-        moved_rows, moved_columns = self._forward(rows, columns)
-        back_rows, back_columns = moved_rows, moved_columns
-        for step in reversed(self.steps):
-            back_rows, back_columns = step.map.source(back_rows, back_columns)
-        found = jnp.maximum(jnp.abs(back_rows - rows), jnp.abs(back_columns - columns)) < _FOUND
-        seen = self._inside(rows, columns) & self._inside(moved_rows, moved_columns) & found
-        moved = jnp.where(self.still, points, jnp.stack([moved_columns, moved_rows], axis=-1))
-        return moved, jnp.where(self.still, self._inside(rows, columns), seen)
+        return self._keypoints(points)
 
     def boxes(self, boxes: Float[Array, "N 4"]) -> tuple[Float[Array, "N 4"], Bool[Array, "N"]]:
         """The boxes around moved boxes.
@@ -176,6 +150,50 @@ class Warp:
           The boxes, float32 `[N, 4]`, and `[N]` whether any of each lies in the frame.
         """
         _check_points("boxes", boxes, 4)
+        return self._boxes(boxes)
+
+    @one_program
+    def _image(self, x: Array) -> Array:
+        places = []
+        for step in self.steps:
+            rows, columns = step.map.grid(self.height, self.width)
+            places.append((step.border(rows, self.height), step.border(columns, self.width)))
+        if len(places) == 1:
+            out = resample(x, *places[0])
+        else:
+            # A loop, because XLA would else fuse the resamplings and compute the first anew for each read of the next.
+            stacks = tuple(
+                jnp.stack([jnp.broadcast_to(p, x.shape[:2]) for p in axis]) for axis in zip(*places, strict=True)
+            )
+            out, _ = jax.lax.scan(lambda image, place: (resample(image, *place), None), x, stacks)
+        return jnp.where(self.still, x, out)
+
+    @one_program(static=("fill",))
+    def _mask(self, labels: Array, fill: int | bool | None) -> Array:
+        rows, columns, inside = self._trace()
+        row, column = (
+            jnp.clip(jnp.floor(places + 0.5), 0.0, count - 1.0).astype(jnp.int32)
+            for places, count in ((rows, self.height), (columns, self.width))
+        )
+        moved = jnp.take(labels.reshape(-1), row * self.width + column, mode="clip")
+        if fill is not None:
+            moved = jnp.where(inside, moved, jnp.asarray(fill, labels.dtype))
+        return jnp.where(self.still, labels, moved)
+
+    @one_program
+    def _keypoints(self, points: Array) -> tuple[Array, Array]:
+        columns, rows = points[:, 0], points[:, 1]
+        moved_rows, moved_columns = self._forward(rows, columns)
+        back_rows, back_columns = moved_rows, moved_columns
+        for step in reversed(self.steps):
+            back_rows, back_columns = step.map.source(back_rows, back_columns)
+        found = jnp.maximum(jnp.abs(back_rows - rows), jnp.abs(back_columns - columns)) < _FOUND
+        seen = self._inside(rows, columns) & self._inside(moved_rows, moved_columns) & found
+        moved = jnp.where(self.still, points, jnp.stack([moved_columns, moved_rows], axis=-1))
+        return moved, jnp.where(self.still, self._inside(rows, columns), seen)
+
+    @one_program
+    def _boxes(self, boxes: Array) -> tuple[Array, Array]:
         x0, y0, x1, y1 = self._clipped(*boxes.T)
         seen = (x1 > x0) & (y1 > y0)
         along = np.linspace(0, 1, _OUTLINE, endpoint=False, dtype=np.float32)

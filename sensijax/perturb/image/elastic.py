@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from sensijax_kernels.random import uniform
 
+from sensijax.core.one_program import one_program
 from sensijax.core.struct import static
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
@@ -104,6 +105,7 @@ class Elastic(Perturbation):
     def is_identity(self) -> Any:
         return (self.alpha == 0) & (self.affine == 0)
 
+    @one_program(static=("height", "width"))
     def warp(self, key: Array, height: int, width: int) -> Warp:
         """The deformation drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
         corners, *noise = jax.random.split(key, 3)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sensijax.core.one_program import one_program
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
 from sensijax.perturb.image._maps import Affine, Axes, frame_centre
@@ -45,6 +46,7 @@ class Rotation(Perturbation):
     def is_identity(self) -> Any:
         return self.degrees == 0
 
+    @one_program(static=("height", "width"))
     def warp(self, key: Array, height: int, width: int) -> Warp:
         """The rotation drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
         angle = sign(key) * self.degrees * (math.pi / 180)
@@ -84,6 +86,7 @@ class Translation(Perturbation):
     def is_identity(self) -> Any:
         return self.fraction == 0
 
+    @one_program(static=("height", "width"))
     def warp(self, key: Array, height: int, width: int) -> Warp:
         """The shift drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
         direction = jax.random.uniform(key, (), jnp.float32) * (2 * math.pi)
@@ -122,6 +125,7 @@ class Scale(Perturbation):
     def is_identity(self) -> Any:
         return self.ratio == 1
 
+    @one_program(static=("height", "width"))
     def warp(self, key: Array, height: int, width: int) -> Warp:
         """The scaling drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
         step = jnp.where(sign(key) > 0, self.ratio, 1 / self.ratio)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from sensijax.core.one_program import one_program
 from sensijax.core.struct import struct
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
@@ -53,6 +54,7 @@ class LensDistortion(Perturbation):
     def is_identity(self) -> Any:
         return (self.k1 == 0) & (self.k2 == 0)
 
+    @one_program(static=("height", "width"))
     def warp(self, key: Array, height: int, width: int) -> Warp:
         """The distortion drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
         side = sign(key)
@@ -135,6 +137,7 @@ class RollingShutter(Perturbation):
     def is_identity(self) -> Any:
         return (self.pan == 0) & (self.vibration == 0)
 
+    @one_program(static=("height", "width"))
     def warp(self, key: Array, height: int, width: int) -> Warp:
         """The movement drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
         side, start = jax.random.split(key)
@@ -204,6 +207,7 @@ class CausticRefraction(Perturbation):
     def is_identity(self) -> Any:
         return self.amplitude == 0
 
+    @one_program(static=("height", "width"))
     def warp(self, key: Array, height: int, width: int) -> Warp:
         """The water drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
         angle, length, phase = jax.random.uniform(key, (3, _WAVES), jnp.float32)

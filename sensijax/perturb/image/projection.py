@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sensijax.core.one_program import one_program
 from sensijax.perturb._perturbation import Perturbation, interpolate
 from sensijax.perturb.image._image import IMAGE
 from sensijax.perturb.image._maps import Affine, Axes, Homography, frame_centre
@@ -46,6 +47,7 @@ class Shear(Perturbation):
     def is_identity(self) -> Any:
         return self.degrees == 0
 
+    @one_program(static=("height", "width"))
     def warp(self, key: Array, height: int, width: int) -> Warp:
         """The shear drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
         axis, side = jax.random.split(key)
@@ -95,6 +97,7 @@ class Perspective(Perturbation):
     def is_identity(self) -> Any:
         return self.fraction == 0
 
+    @one_program(static=("height", "width"))
     def warp(self, key: Array, height: int, width: int) -> Warp:
         """The projection drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
         corners = jnp.array([[0, 0], [1, 0], [1, 1], [0, 1]], jnp.float32)
@@ -135,6 +138,7 @@ class CropResize(Perturbation):
     def is_identity(self) -> Any:
         return self.area == 1
 
+    @one_program(static=("height", "width"))
     def warp(self, key: Array, height: int, width: int) -> Warp:
         """The crop drawn with this key, ready for images, masks, keypoints and boxes of one frame."""
         side = jnp.sqrt(self.area)

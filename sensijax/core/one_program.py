@@ -1,0 +1,45 @@
+"""Functions that are one compiled program wherever they are called."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+from jax.core import Tracer
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def one_program(function: F | None = None, *, static: tuple[str, ...] = ()) -> F:
+    """Compiles a function where no transformation is at work around it; else it is part of the program that is traced.
+
+    Called by itself, a function of arrays runs primitive by primitive, and JAX compiles each alone: seconds for the
+    first call, and in later calls most of the time goes into handing arrays from one to the next.
+
+    Args:
+      function: pure; of pytrees of arrays, and of what `static` names. What it asks of values, rather than of shapes,
+        has to be asked before: inside, no value is known.
+      static: names of arguments that decide shapes or code.
+
+    Returns:
+      The function. Arguments that JAX traces are passed on as they are: the program around it stays the same.
+
+    Example:
+      >>> @one_program(static=("times",))
+      ... def repeated(x, times):
+      ...     print("traced")
+      ...     return sum(x for _ in range(times))
+      >>> [int(repeated(x, 3)) for x in (1, 2)]
+      traced
+      [3, 6]
+    """
+    if function is None:
+        return functools.partial(one_program, static=static)  # type: ignore[return-value]
+    program = jax.jit(function, static_argnames=static)
+
+    @functools.wraps(function)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        is_traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, kwargs)))
+        return (function if is_traced else program)(*args, **kwargs)
+
+    return called  # type: ignore[return-value]
