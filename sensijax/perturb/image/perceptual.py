@@ -13,6 +13,7 @@ from jax.lax import dynamic_slice_in_dim
 from jaxtyping import Array, Float
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.one_program import one_program
 from sensijax.perturb.image._image import check_image
 from sensijax.perturb.image._reduce import ordered_sum, rounded
 
@@ -86,9 +87,7 @@ def psnr(x: Float[Array, "H W C"], y: Float[Array, "H W C"]) -> Float[Array, ""]
       (20.0, inf)
     """
     _check_pair(x, y)
-    mean = _mean(_square(x - y))
-    differ = mean >= _SMALLEST
-    return jnp.where(differ, (-10 / math.log(10)) * jnp.log(jnp.where(differ, mean, 1.0)), jnp.inf)
+    return _psnr(x, y)
 
 
 def l2_distance(x: Float[Array, "H W C"], y: Float[Array, "H W C"]) -> Float[Array, ""]:
@@ -108,9 +107,7 @@ def l2_distance(x: Float[Array, "H W C"], y: Float[Array, "H W C"]) -> Float[Arr
       4.0
     """
     _check_pair(x, y)
-    total = ordered_sum(_square(x - y).reshape(-1))
-    differ = total >= _SMALLEST
-    return jnp.where(differ, jnp.sqrt(jnp.where(differ, total, 1.0)), 0.0)
+    return _l2_distance(x, y)
 
 
 def linf_distance(x: Float[Array, "H W C"], y: Float[Array, "H W C"]) -> Float[Array, ""]:
@@ -130,7 +127,7 @@ def linf_distance(x: Float[Array, "H W C"], y: Float[Array, "H W C"]) -> Float[A
       0.25
     """
     _check_pair(x, y)
-    return jnp.max(jnp.maximum(x - y, y - x))
+    return _linf_distance(x, y)
 
 
 def ssim(x: Float[Array, "H W C"], y: Float[Array, "H W C"], *, window: Window = GAUSSIAN) -> Float[Array, ""]:
@@ -220,6 +217,25 @@ def _check_pair(x: Any, y: Any) -> None:
     check_image(x)
     if tuple(y.shape) != tuple(x.shape) or y.dtype != x.dtype:
         raise ArgumentError("y", f"{y.dtype}{list(y.shape)}", f"the other image's shape and dtype: {list(x.shape)}")
+
+
+@one_program
+def _psnr(x: Array, y: Array) -> Array:
+    mean = _mean(_square(x - y))
+    differ = mean >= _SMALLEST
+    return jnp.where(differ, (-10 / math.log(10)) * jnp.log(jnp.where(differ, mean, 1.0)), jnp.inf)
+
+
+@one_program
+def _l2_distance(x: Array, y: Array) -> Array:
+    total = ordered_sum(_square(x - y).reshape(-1))
+    differ = total >= _SMALLEST
+    return jnp.where(differ, jnp.sqrt(jnp.where(differ, total, 1.0)), 0.0)
+
+
+@one_program
+def _linf_distance(x: Array, y: Array) -> Array:
+    return jnp.max(jnp.maximum(x - y, y - x))
 
 
 @functools.partial(jax.jit, static_argnums=2)  # called outside of a program, too, it is compiled once
