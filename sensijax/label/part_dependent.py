@@ -91,7 +91,9 @@ class PartDependent(LabelNoise):
         k, x = self.classes, self.features(x)
         own_keys = jax.vmap(lambda example: jax.random.fold_in(example, _FLIP_RATE))(keys_of(key, ids))
         q = self.flip_rates(jax.vmap(lambda own: jax.random.uniform(own, (), jnp.float32))(own_keys))
-        W = jax.random.normal(jax.random.fold_in(key, SHARED), (k, x.shape[1], k), jnp.float32)
+        # Flat: a generator over a short last axis is unrolled by the compiler, which takes it ten times as long.
+        W = jax.random.normal(jax.random.fold_in(key, SHARED), (k * x.shape[1] * k,), jnp.float32)
+        W = W.reshape(k, x.shape[1], k)
 
         def towards(row: tuple[Array, Array]) -> Array:
             """One example at a time: so that no sum, and hence no label, depends on the batch."""
