@@ -164,8 +164,7 @@ class LabelNoise:
         """
         their = jax.random.fold_in(check_key(key), SHARED)
         each = [self(jax.random.fold_in(their, _VOTER + a), y, x, ids=ids) for a in range(VOTERS)]
-        votes = jnp.stack([result.labels for result in each], axis=1)
-        right = jnp.stack([1 - result.probability for result in each], axis=1)
+        votes, right = _as_columns([result.labels for result in each], [result.probability for result in each])
         return Votes(votes, jnp.full(votes.shape, -1, jnp.int32), right, each[0].truth, self.condition)
 
     def transition(self, key: Array | None = None, y: Any = None, x: Any = None, *, ids: Any = None) -> np.ndarray:
@@ -277,6 +276,11 @@ def places(key: Array, ids: Array) -> Array:
 
 
 @jax.jit
+def _as_columns(labels: list[Array], wrong: list[Array]) -> tuple[Array, Array]:
+    return jnp.stack(labels, axis=1), 1 - jnp.stack(wrong, axis=1)
+
+
+@jax.jit
 def _draw(p: Array, u: Array, y: Array) -> tuple[Array, Array]:
     return draw_labels(u, p, y), 1 - jnp.take_along_axis(p, y[:, None], axis=1)[:, 0]
 
@@ -293,7 +297,8 @@ def draw_labels(u: Array, p: Array, y: Array) -> Array:
       int32 `[N]`: y where u < p[y], else one of the other classes, in their order.
 
     Example:
-      >>> draw_labels(jnp.array([0.1, 0.9]), jnp.array([[0.2, 0.8], [0.5, 0.5]]), jnp.array([1, 1])).tolist()
+      >>> u, p = jnp.array([0.1, 0.9]), jnp.array([[0.2, 0.8], [0.5, 0.5]])
+      >>> jax.jit(draw_labels)(u, p, jnp.array([1, 1])).tolist()
       [1, 0]
     """
     own = jnp.take_along_axis(p, y[:, None], axis=1)

@@ -4,7 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from sensijax.core.one_program import one_program
 
+
+@one_program(static=("parties",))
 def uneven_rates(key: Array, rate: Array, parties: int, spread: Array) -> Float[Array, "p"]:
     """A rate for each party: min(1, scale * weight), with the scale for which their mean is `rate`.
 

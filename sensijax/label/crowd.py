@@ -213,7 +213,7 @@ def order_within(chosen: Array, place: Array) -> Array:
     """How many chosen items come before each, in the order of `place`: int32 `[N]`; ties keep the order of the rows.
 
     Example:
-      >>> order_within(jnp.array([True, False, True]), jnp.array([0.9, 0.5, 0.1])).tolist()
+      >>> jax.jit(order_within)(jnp.array([True, False, True]), jnp.array([0.9, 0.5, 0.1])).tolist()
       [1, 1, 0]
     """
     order = jnp.argsort(place, stable=True)

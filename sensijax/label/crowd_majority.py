@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 from scipy.special import gammaln
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.one_program import one_program
 from sensijax.core.struct import static
 from sensijax.label._noise import LabelNoise
 from sensijax.label._validate import check_rate
@@ -53,6 +54,7 @@ class CrowdMajority(LabelNoise):
     def is_identity(self) -> Any:
         return self.error == 0
 
+    @one_program
     def effective_rate(self) -> Float[Array, ""]:
         """How often the majority is wrong: float32, of the shape of `error`.
 

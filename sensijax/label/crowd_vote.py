@@ -170,9 +170,9 @@ class CrowdVote(LabelNoise):
         if np.all(self.is_identity()):
             return LabelResult(truth, truth, jnp.zeros(len(truth)), nobody, nobody, votes.votes, self.condition)
         found = self.aggregate(votes.votes, self.classes)
-        doubt = 1 - jnp.take_along_axis(jnp.asarray(found.posterior), truth[:, None], axis=1)[:, 0]
+        doubt = _doubt(jnp.asarray(found.posterior), truth)
         labels = jnp.asarray(found.labels, jnp.int32)
-        return LabelResult(labels, truth, jnp.clip(doubt, 0, 1), nobody, nobody, votes.votes, self.condition)
+        return LabelResult(labels, truth, doubt, nobody, nobody, votes.votes, self.condition)
 
     def check(self, x: np.ndarray | None) -> None:
         if self.looks and (self.margin is None or self.hardness is None):
@@ -194,6 +194,12 @@ class CrowdVote(LabelNoise):
         votes, right = _said(job, y, ids, *numbers, **sizes)
         when = jnp.full(votes.shape, -1, jnp.int32)
         return Votes(votes, when, right, jnp.asarray(y), self.condition)
+
+
+@jax.jit
+def _doubt(posterior: Array, truth: Array) -> Array:
+    """1 - the posterior of the true class: `[N]` in [0, 1]."""
+    return jnp.clip(1 - jnp.take_along_axis(posterior, truth[:, None], axis=1)[:, 0], 0, 1)
 
 
 @partial(jax.jit, static_argnames=("classes", "per_item"))

@@ -70,6 +70,21 @@ def test_mace_keeps_the_likeliest_of_different_starts():
     assert float(found.log_likelihood) == float(found.log_likelihoods.max())
 
 
+def test_objects_say_what_the_functions_say():
+    votes, few = CROWDKIT["dense.votes"], {"iterations": 4}
+    pairs = [
+        (label.Majority(), label.majority(votes, 3)),
+        (label.DawidSkene(**few), label.dawid_skene(votes, 3, **few)),
+        (label.OneCoin(**few), label.one_coin(votes, 3, **few)),
+        (label.GLAD(**few), label.glad(votes, 3, **few)),
+        (label.MACE(seed=2, restarts=1, **few), label.mace(votes, 3, key=jax.random.key(2), restarts=1, **few)),
+    ]
+    for aggregate, found in pairs:
+        np.testing.assert_array_equal(aggregate(votes, 3).posterior, found.posterior)
+        default = type(aggregate)()(votes, 3).posterior
+        assert type(aggregate) is label.Majority or (np.asarray(default) != np.asarray(found.posterior)).any()
+
+
 def test_the_likelihood_never_falls():
     run = [label.dawid_skene(CROWDKIT["sparse.votes"], 3, iterations=i, tolerance=0.0) for i in range(1, 30)]
     likelihood = np.array([float(r.log_likelihood) for r in run])

@@ -111,19 +111,6 @@ def test_dawid_skene_finds_out_whom_to_trust(data):
     np.testing.assert_allclose(result.probability, 1 - found.posterior[np.arange(N), data.y], atol=1e-6)
 
 
-def test_objects_say_what_the_functions_say():
-    votes = label.Crowd.of_accuracy([0.9, 0.7, 0.6], 3)(KEY, np.arange(60) % 3).votes
-    pairs = [
-        (label.Majority(), label.majority(votes, 3)),
-        (label.DawidSkene(iterations=4), label.dawid_skene(votes, 3, iterations=4)),
-        (label.OneCoin(iterations=4), label.one_coin(votes, 3, iterations=4)),
-        (label.GLAD(iterations=4), label.glad(votes, 3, iterations=4)),
-        (label.MACE(seed=2, restarts=2), label.mace(votes, 3, key=jax.random.key(2), restarts=2)),
-    ]
-    for aggregate, found in pairs:
-        np.testing.assert_array_equal(aggregate(votes, 3).posterior, found.posterior)
-
-
 def test_tables_with_gaps_in_other_places_share_a_program():
     shapes = set()
     for seed in range(6):
@@ -133,6 +120,8 @@ def test_tables_with_gaps_in_other_places_share_a_program():
         read = read_votes(votes, 3)
         shapes.add(read.item.shape)
         assert float(read.count) == (votes >= 0).sum() <= len(read.item) <= votes.size
+        if seed > 1:  # each length of triples is a program of its own
+            continue
         triple = (*np.nonzero(votes >= 0), votes[votes >= 0])
         np.testing.assert_array_equal(label.majority(votes, 3).posterior, label.majority(triple, 3).posterior)
         assert (

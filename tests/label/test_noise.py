@@ -104,14 +104,6 @@ def columns(result):
     return np.asarray(result.labels), np.asarray(result.probability), np.asarray(result.annotator)
 
 
-@pytest.mark.parametrize("name", ["PartDependent", "FeatureMargin"])  # what these look at is summed over features
-def test_no_sum_depends_on_how_many_examples_there_are(data, observed, name):
-    noise, whole = observed[name, 0.45]
-    few = noise(KEY, data.y[7:50], data.x[7:50], ids=data.ids[7:50])
-    for had, has in zip(columns(whole), columns(few), strict=True):
-        np.testing.assert_array_equal(has, had[7:50])
-
-
 @pytest.mark.parametrize("name", NOISES)
 def test_noises_are_pytrees_that_stack(data, observed, name):
     """One program for a stack of fitted noises gives what each gives alone."""

@@ -1,5 +1,6 @@
 """MACE: an annotator knows the answer, or writes down a favourite label without looking."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -94,13 +95,20 @@ def mace(
     elif key is None:
         raise ArgumentError("key", None, "a key (`jax.random.key(seed)`), or `start`")
     else:
-        knows, strategy = (
-            jax.random.uniform(k, (restarts, read.annotators, c), jnp.float32, 1.0, 2.5)
-            for k, c in zip(jax.random.split(check_key(key)), (2, classes), strict=True)
-        )
-        knows, strategy = (rows / rows.sum(axis=-1, keepdims=True) for rows in (knows, strategy))
+        knows, strategy = _starts(check_key(key), restarts, read.annotators, classes)
     priors = jnp.float32(competence_prior), jnp.float32(strategy_prior)
     return MACEResult(*_run(read, knows, strategy, jnp.int32(iterations), *priors))
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _starts(key: Array, restarts: int, annotators: int, classes: int) -> tuple[Array, ...]:
+    """Rows that sum to one, `[R, A, 2]` and `[R, A, K]`."""
+    rows = [
+        # Flat: a generator over a short last axis is unrolled by the compiler, which takes it longer.
+        jax.random.uniform(k, (restarts * annotators * c,), jnp.float32, 1.0, 2.5).reshape(restarts, annotators, c)
+        for k, c in zip(jax.random.split(key), (2, classes), strict=True)
+    ]
+    return tuple(r / r.sum(axis=-1, keepdims=True) for r in rows)
 
 
 @jax.jit
