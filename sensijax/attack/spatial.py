@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from sensijax.attack._attack import Attack
@@ -33,6 +34,8 @@ def posed(image: Float[Array, "H W C"], degrees: Any, down: Any, right: Any) -> 
 
     What comes into the frame continues the border's last pixel, as in `sensijax.perturb.image.Rotation`.
 
+    One compiled program also where no `jit` surrounds it.
+
     Args:
       image: float32 `[H, W, C]`.
       degrees: the angle, counter-clockwise.
@@ -46,8 +49,13 @@ def posed(image: Float[Array, "H W C"], degrees: Any, down: Any, right: Any) -> 
       >>> round(float(posed(image, 90.0, 0.0, 0.0)[0, 4, 0]), 3)
       1.0
     """
-    height, width, _ = image.shape
     degrees, down, right = (jnp.asarray(value, jnp.float32) for value in (degrees, down, right))
+    known = not any(isinstance(value, Tracer) for value in (image, degrees, down, right))
+    return (_posed_by_itself if known else _posed)(image, degrees, down, right)
+
+
+def _posed(image: Array, degrees: Array, down: Array, right: Array) -> Array:
+    height, width, _ = image.shape
     angle = degrees * np.float32(math.pi / 180)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     matrix = jnp.stack([jnp.stack([cos, sin]), jnp.stack([-sin, cos])])
@@ -56,6 +64,9 @@ def posed(image: Float[Array, "H W C"], degrees: Any, down: Any, right: Any) -> 
     turn = Affine(matrix, matrix.T, origin=centre + shift, reads=centre)
     still = (degrees == 0) & (down == 0) & (right == 0)
     return Warp((Step(turn),), still, height, width).image(image)
+
+
+_posed_by_itself = jax.jit(_posed)
 
 
 @struct

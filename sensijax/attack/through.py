@@ -69,7 +69,7 @@ class ThroughResult(AttackResult):
     def perturbation(self, i: int) -> Perturbation:
         """The perturbation that row i was attacked with."""
         assert self.attack is not None
-        return self.attack.perturbation(jnp.asarray(self.severity[i]))
+        return _perturbation(self.attack, jnp.asarray(self.severity[i]))
 
     def key(self, i: int) -> Array:
         """The typed key of its draws."""
@@ -208,3 +208,8 @@ class Through(Attack):
             at[index], key_data[index] = carried["found_at"], carried["found_field"]
         fields = {field.name: getattr(result, field.name) for field in dataclasses.fields(result)}
         return ThroughResult(**fields, severity=at, key_data=key_data, attack=self)
+
+
+@jax.jit
+def _perturbation(attack: Through, at: Float[Array, "P"]) -> Perturbation:
+    return attack.perturbation(at)

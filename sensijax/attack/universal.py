@@ -1,6 +1,7 @@
 """A universal perturbation: one change that fools the model on most inputs."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -152,10 +153,10 @@ class Universal:
         logits = clean_logits(victim, moved, examples.keys, loop)
         verdict = predictions(logits)
         broken = (verdict != examples.y) & (verdict >= 0)
-        size = np.asarray(self.norm.size(jnp.asarray(moved - examples.x)), np.float32)
+        measured = _measure((self.norm, self.loss), jnp.asarray(moved - examples.x), jnp.asarray(logits), examples.y)
+        size, each = (np.asarray(value) for value in measured)
         n = len(examples)
         outcome = Pursued(moved, broken, np.where(broken, size, np.float32(np.inf)), *_nothing(n)[2:])
-        each = np.asarray(self.loss(jnp.asarray(logits), jnp.asarray(examples.y), jnp.asarray(examples.y)))
         return outcome, float(np.minimum(each, self.beta).mean())
 
 
@@ -198,3 +199,10 @@ def _step_once(
 
 
 _step = jax.jit(_step_once, static_argnums=0)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _measure(fixed: tuple[Any, Loss], delta: Array, logits: Array, y: Array) -> tuple[Array, Array]:
+    """The sizes of the changes, and the losses: `[N]` each."""
+    norm, loss = fixed
+    return norm.size(delta), loss(logits, y, y)

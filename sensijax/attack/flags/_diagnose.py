@@ -23,7 +23,6 @@ from sensijax.attack.flags._lint import lint, traced
 from sensijax.attack.flags._of_attack import Kind, of_attack, of_twin
 from sensijax.attack.flags._of_model import leaks, of_model
 from sensijax.attack.flags._probe import Ball, Bench
-from sensijax.attack.flags._straight import straight_through
 from sensijax.core import Model
 from sensijax.core.errors import ArgumentError
 
@@ -114,8 +113,7 @@ def diagnose(
         kind = Kind(plain=_plain(attack), minimal=attack is not None and attack.minimal)
         flags += of_attack(survivors, ball, strongest, kind, queries, rng)
         if {each.name for each in flags} & {"rounding", "stopped_gradient"}:
-            twin = straight_through(victim, jax.ShapeDtypeStruct((rows, *x.shape[1:]), x.dtype))
-            flags += [] if twin is None else of_twin(survivors, ball, twin)
+            flags += of_twin(survivors, ball)
         flags += _blindness(survivors)
     return worst_first(_eased(each, attack) for each in flags)
 

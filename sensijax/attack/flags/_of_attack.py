@@ -1,16 +1,19 @@
 """What is found on the survivors of an attack that it should have found itself."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
+from sensijax.attack._victim import Victim
 from sensijax.attack.flags._catalogue import flag
 from sensijax.attack.flags._flag import Flag
 from sensijax.attack.flags._of_model import gradients
 from sensijax.attack.flags._probe import Ball, Bench, odds
+from sensijax.attack.flags._straight import straight_through
 
 _FEW = 0.02
 _SIGNS = np.array([-1, 1], np.float32)
@@ -68,19 +71,19 @@ def of_attack(
         )
 
 
-def of_twin(bench: Bench, ball: Ball, twin: Callable[..., Any]) -> Iterator[Flag]:
+def of_twin(bench: Bench, ball: Ball) -> Iterator[Flag]:
     """Follows the gradient of the model's straight-through twin on survivors; the model itself is the judge.
 
     Args:
       bench: survivors.
       ball: their budgets.
-      twin: from `straight_through`.
     """
+    if straight_through(bench.victim, jax.ShapeDtypeStruct(bench.x.shape, bench.x.dtype)) is None:
+        return
     y = jnp.asarray(bench.y)
-    slope = jax.jit(jax.grad(lambda x, victim: jnp.sum(odds(twin(victim, x), y, y))))
 
     def gradient(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return np.asarray(slope(jnp.asarray(x), bench.victim)), bench.logits(x)
+        return np.asarray(_twins_slope(bench.victim, jnp.asarray(x), y)), bench.logits(x)
 
     steps = 12
     broken, _ = descend(bench, ball, bench.x, steps, gradient)
@@ -90,6 +93,13 @@ def of_twin(bench: Bench, ball: Ball, twin: Callable[..., Any]) -> Iterator[Flag
             f"{steps} steps along a straight-through gradient (BPDA) break {n} of {bench.m} survivors",
             {"share": n / bench.m, "rows": bench.m},
         )
+
+
+@jax.jit
+def _twins_slope(victim: Victim, x: Array, y: Array) -> Array:
+    twin = straight_through(victim, jax.ShapeDtypeStruct(x.shape, x.dtype))
+    assert twin is not None
+    return jax.grad(lambda x: jnp.sum(odds(twin(victim, x), y, y)))(x)
 
 
 def descend(bench: Bench, ball: Ball, x: np.ndarray, steps: int, gradient: Any) -> tuple[np.ndarray, np.ndarray]:

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from sensijax.attack._door import _logits
 from sensijax.attack._norm import Norm
 from sensijax.attack._victim import Victim
 from sensijax.attack.losses import _without, cross_entropy
+from sensijax.core import Layout
 from sensijax.core.keys import GENERATOR
 
 
@@ -54,7 +56,7 @@ class Bench:
 
     def logits(self, x: np.ndarray) -> np.ndarray:
         """`[W, K]`."""
-        logits = np.asarray(_logits(self.victim, jnp.asarray(x), self.keys))
+        logits = np.asarray(_logits(Layout(), self.victim, jnp.asarray(x), self.keys))
         self.blind |= ~np.isfinite(logits).all(axis=1)
         return logits
 
@@ -115,11 +117,6 @@ class Ball:
         gradient = np.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
         size = self.eps * np.float32(share)
         return self.project(np.asarray(_step(self.norm, jnp.asarray(x), jnp.asarray(gradient), jnp.asarray(size))))
-
-
-@jax.jit
-def _logits(victim: Victim, x: Array, keys: Array) -> Array:
-    return victim.logits(x, jax.random.wrap_key_data(keys, impl=GENERATOR))
 
 
 @jax.jit
