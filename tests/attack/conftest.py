@@ -12,7 +12,10 @@ from sensijax.core import Model
 
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 N, D = 16, 12
-QUICKLY = ("test_apgd", "test_archive", "test_result", "test_spatial", "test_square", "test_targeted", "test_transfer")
+QUICKLY = (
+    *("test_apgd", "test_archive", "test_door", "test_result", "test_spatial", "test_square", "test_targeted"),
+    *("test_through", "test_transfer", "test_victim"),
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
