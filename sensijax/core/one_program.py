@@ -11,7 +11,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def one_program(function: F | None = None, *, static: tuple[str, ...] = ()) -> F:
-    """Compiles a function where no transformation is at work around it; else it is part of the program that is traced.
+    """Compiles a function where its arguments have values; else it is part of the program that is traced.
 
     Called by itself, a function of arrays runs primitive by primitive, and JAX compiles each alone: seconds for the
     first call, and in later calls most of the time goes into handing arrays from one to the next.
@@ -22,7 +22,8 @@ def one_program(function: F | None = None, *, static: tuple[str, ...] = ()) -> F
       static: names of arguments that decide shapes or code.
 
     Returns:
-      The function. Arguments that JAX traces are passed on as they are: the program around it stays the same.
+      The function. Where `jit` traces an argument, or `vmap` maps it, it is the function as it was: the program around
+      it stays the same. `jvp` and `grad` alone differentiate the one program.
 
     Example:
       >>> @one_program(static=("times",))
@@ -39,7 +40,12 @@ def one_program(function: F | None = None, *, static: tuple[str, ...] = ()) -> F
 
     @functools.wraps(function)
     def called(*args: Any, **kwargs: Any) -> Any:
-        is_traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, kwargs)))
-        return (function if is_traced else program)(*args, **kwargs)
+        known = all(_is_known(leaf) for leaf in jax.tree.leaves((args, kwargs)))
+        return (program if known else function)(*args, **kwargs)
 
     return called  # type: ignore[return-value]
+
+
+def _is_known(leaf: Any) -> bool:
+    """Whether a leaf has a value: also under `jvp` and `grad`, where no `jit` is around them."""
+    return not isinstance(leaf, Tracer) or leaf.to_concrete_value() is not None
