@@ -13,8 +13,9 @@ from sensijax.core import Model
 GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "golden"
 N, D = 16, 12
 QUICKLY = (
-    *("test_apgd", "test_archive", "test_door", "test_result", "test_spatial", "test_square", "test_targeted"),
-    *("test_through", "test_transfer", "test_victim"),
+    *("test_apgd", "test_archive", "test_diagnose", "test_doctests", "test_door", "test_fab", "test_minimal"),
+    *("test_pgd", "test_result", "test_spatial", "test_square", "test_targeted", "test_through", "test_transfer"),
+    "test_victim",
 )
 
 
@@ -28,6 +29,15 @@ def compiled_quickly(request):
     jax.config.update("jax_disable_most_optimizations", request.path.stem in QUICKLY)
     yield
     jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture(autouse=True)
+def compiled_otherwise(request, compiled_quickly):
+    """A file's tests whose names hold one of its `EXCEPT` are compiled the other way than the rest of it."""
+    quickly, named = request.path.stem in QUICKLY, getattr(request.module, "EXCEPT", ())
+    jax.config.update("jax_disable_most_optimizations", quickly ^ any(name in request.node.name for name in named))
+    yield
+    jax.config.update("jax_disable_most_optimizations", quickly)
 
 
 def surface_logits(p, x):

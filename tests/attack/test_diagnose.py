@@ -18,17 +18,8 @@ from sensijax.perturb import image
 
 N, EPS, LOOP = 96, 0.08, attack.Loop(64, 1, False)  # as many rows as a diagnosis tries: its programs
 PGD = attack.PGD(eps=EPS, steps=20)
-
-
-@pytest.fixture(autouse=True)
-def compiled_quickly(request):
-    """Honest models, and losses that hang on float32's last bits, are compiled as users do; the others without the
-    compiler's costly passes."""
-    whole = request.node.name.startswith(("test_honest_models", "test_a_saturated"))
-    whole |= any(name in request.node.name for name in ("logits x 1000", "tiny temperature", "shattered gradients"))
-    jax.config.update("jax_disable_most_optimizations", not whole)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+# Honest models, and losses that hang on float32's last bits, are compiled as users do.
+EXCEPT = ("test_honest_models", "test_a_saturated", "logits x 1000", "tiny temperature", "shattered gradients")
 
 
 # --- honest models ----------------------------------------------------------------------------------------------------
