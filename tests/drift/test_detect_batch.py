@@ -136,7 +136,7 @@ def test_pairs_and_all_labels_give_the_same_mmd(pair, unequal):
 
 @pytest.mark.parametrize("n, m", ((40, 40), (50, 20), (20, 50), (3, 4)))
 def test_a_labeling_gives_every_row_a_turn_and_keeps_the_sizes(n, m):
-    a = np.asarray(_cells.labels(KEY, n, m, B))
+    a = np.asarray(jax.jit(_cells.labels, static_argnums=(1, 2, 3))(KEY, n, m, B))
     assert a.shape == (n + m, 1 + B) and set(np.unique(a)) <= {0.0, 1.0}
     np.testing.assert_array_equal(a.sum(axis=0), m)
     np.testing.assert_array_equal(a[:, 0], [0] * n + [1] * m)
@@ -150,7 +150,8 @@ def test_a_labeling_gives_every_row_a_turn_and_keeps_the_sizes(n, m):
 
 
 def test_more_permutations_only_add(pair):
-    np.testing.assert_array_equal(_cells.signs(KEY, 40, 50), _cells.signs(KEY, 40, 90)[:, :51])
+    signs = jax.jit(_cells.signs, static_argnums=(1, 2))
+    np.testing.assert_array_equal(signs(KEY, 40, 50), np.asarray(signs(KEY, 40, 90))[:, :51])
 
 
 def test_the_area_under_the_curve_counts_ties_half():
@@ -220,7 +221,7 @@ def test_thresholds_without_permutations(detector):
 
 
 def test_constant_data_are_no_drift_and_say_so():
-    one = np.ones((20, 2))
+    one = np.ones((40, 2))  # the shape of `pair`, for which programs are compiled already
     for detector in (*DRAWN, detect.chi2):
         given = one.astype(int) if detector is detect.chi2 else one
         found = detector(given, given, key=KEY, permutations=B)

@@ -97,9 +97,10 @@ def test_online_mmd_is_the_unbiased_estimate(reference, mmd):
 def test_a_replayed_window_is_compared_with_the_rest_of_the_reference():
     x = np.random.default_rng(2).normal(size=(60, 2)).astype(np.float32)
     detector = detect.OnlineMMD(window=6, bandwidth=1.5).fit(x)
-    prepared, state, order = detector.prepare(jnp.asarray(x)), detector.init(), np.random.default_rng(3).permutation(60)
+    prepared, state, order = jax.jit(detector.prepare)(x), detector.init(), np.random.default_rng(3).permutation(60)
+    replay = jax.jit(detector.replay)
     for row in order[:8]:
-        state, info = detector.replay(state, jnp.asarray(x[row]), prepared[row])
+        state, info = replay(state, jnp.asarray(x[row]), prepared[row])
     rest = detect.OnlineMMD(window=6, bandwidth=1.5).fit(np.delete(x, order[2:8], axis=0))
     found = detect.run(rest, x[order[2:8]]).statistic
     assert found is not None and float(info.statistic) == pytest.approx(found[-1], abs=1e-6)

@@ -89,7 +89,7 @@ def test_a_feature_is_missing_as_often_as_it_says(options):
 
 def test_a_dirichlet_prior_has_its_moments():
     many = drift.DirichletPrior(1.0, concentration=2.0).fit(Dataset(X[:3], np.arange(3)))
-    priors = np.asarray(jax.vmap(many.prior)(jax.random.split(KEY, 4000)))
+    priors = np.asarray(jax.jit(jax.vmap(many.prior))(jax.random.split(KEY, 4000)))
     np.testing.assert_allclose(priors.sum(1), 1, atol=1e-5)
     np.testing.assert_allclose(priors.mean(0), 1 / 3, atol=4 * np.sqrt(2 / 63 / 4000))
     np.testing.assert_allclose(priors.var(0), (1 / 3) * (2 / 3) / 7, rtol=0.15)

@@ -44,7 +44,7 @@ class Logistic:
 
     Example:
       >>> x = jnp.array([[-1.0], [1.0]])
-      >>> bool(Logistic()(jax.random.key(0), x, jnp.array([[0.0], [1.0]]), x)[1, 0] > 0)
+      >>> bool(jax.jit(Logistic())(jax.random.key(0), x, jnp.array([[0.0], [1.0]]), x)[1, 0] > 0)
       True
     """
 
@@ -81,7 +81,7 @@ class MLP:
 
     Example:
       >>> x = jnp.array([[-1.0], [1.0]])
-      >>> bool(MLP(steps=50)(jax.random.key(0), x, jnp.array([[0.0], [1.0]]), x)[1, 0] > 0)
+      >>> bool(jax.jit(MLP(steps=50))(jax.random.key(0), x, jnp.array([[0.0], [1.0]]), x)[1, 0] > 0)
       True
     """
 

@@ -10,6 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int32
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.one_program import one_program
 from sensijax.core.struct import static, struct
 
 
@@ -37,8 +38,9 @@ class Detector:
     """A frozen pytree that looks at values one by one: `init() -> state`, `update(state, value) -> (state, info)`.
 
     Thresholds are leaves, sizes are static. State and value are pytrees and arrays of fixed shapes, so `update` can be
-    compiled, scanned and mapped over streams. A subclass states its fields, `init` and `update`, and in `domain` and
-    `dimensions` which values it can work with; `run` checks the stream against them before it starts.
+    scanned and mapped over streams; called value by value, it is one compiled program. A subclass states its fields,
+    `init` and `update`, and in `domain` and `dimensions` which values it can work with; `run` checks the stream against
+    them before it starts.
 
     Class attributes:
       domain: "numbers", "unit" (numbers in [0, 1]) or "binary" (0 and 1).
@@ -61,6 +63,8 @@ class Detector:
     def __init_subclass__(cls, **kwargs: Any):
         super().__init_subclass__(**kwargs)
         struct(cls)
+        if "update" in vars(cls):  # which a user may call value by value
+            cls.update = one_program(cls.update)
 
     def init(self, key: Array | None = None) -> Any:
         """The state before the first value.

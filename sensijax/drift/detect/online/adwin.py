@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int32
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.one_program import one_program
 from sensijax.core.struct import static, struct
 from sensijax.drift.detect.online._detector import Detector, Info, check_number, check_size, say
 
@@ -41,7 +42,11 @@ def epsilon_cut(n0: Any, n1: Any, variance: Any, delta: Any) -> Array:
     for name, value, low in (("n0", n0, 1), ("n1", n1, 1), ("variance", variance, 0)):
         check_number(name, value, low)
     check_number("delta", delta, 0, 1, open_low=True)
-    n0, n1, variance, delta = (jnp.asarray(a, jnp.float32) for a in (n0, n1, variance, delta))
+    return _epsilon_cut(*(jnp.asarray(a, jnp.float32) for a in (n0, n1, variance, delta)))
+
+
+@one_program
+def _epsilon_cut(n0: Array, n1: Array, variance: Array, delta: Array) -> Array:
     inverse, confidence = 1 / n0 + 1 / n1, jnp.log(2 * jnp.log(n0 + n1) / delta)
     return jnp.sqrt(2 * inverse * variance * confidence) + 2 / 3 * confidence * inverse
 
