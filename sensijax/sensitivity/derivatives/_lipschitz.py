@@ -100,11 +100,8 @@ def local_lipschitz(
     clean, at_example = norms(x)
     steepest, where, quotient = at_example.copy(), np.array(x), np.zeros(len(x))
     every = [at_example]
-    draw = jax.jit(
-        jax.vmap(lambda k, i, v: in_ball(jax.random.fold_in(k, i), v, radius, "l2", low, high), (0, None, 0))
-    )
     for i in range(points):
-        z = draw(keys, jnp.uint32(i), x)
+        z = _draw(keys, jnp.uint32(i), x, float(radius), low, high)
         value, norm = norms(z)
         every.append(norm)
         better = norm > steepest  # False for NaN
@@ -115,6 +112,12 @@ def local_lipschitz(
     return LocalLipschitz(
         at_example, steepest, quotient, where, points, float(radius), located(np.stack(every, axis=1), "spectral norms")
     )
+
+
+@jax.jit
+def _draw(keys: jax.Array, i: jax.Array, x: jax.Array, radius: Any, low: Any, high: Any) -> jax.Array:
+    """A point in the ball around each example."""
+    return jax.vmap(lambda k, v: in_ball(jax.random.fold_in(k, i), v, radius, "l2", low, high))(keys, x)
 
 
 def _steepness(apply: Callable, outputs: int) -> Callable:

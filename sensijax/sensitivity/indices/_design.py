@@ -27,10 +27,10 @@ def unit_points(points: ScrambledSobol | Random | None, key: jax.Array, n: int, 
         raise ArgumentError("points", repr(points), "ScrambledSobol(...) or Random(...)")
     size = 1 << max(1, (n - 1).bit_length())
     table = jnp.asarray(points.tables(dimension))
-    run = jax.jit(functools.partial(_cube, points, dimension, size))
-    return np.asarray(run(table, key), np.float64).T[:n]
+    return np.asarray(_cube(points, dimension, size, table, key), np.float64).T[:n]
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
 def _cube(points: ScrambledSobol | Random, dimension: int, size: int, table: jax.Array, key: jax.Array) -> jax.Array:
     seeds = points.seeds(key, jnp.uint32(0), dimension)
     return points.run(table, seeds, points.aligned(table, size), jnp.uint32(0), float_dtype())

@@ -215,6 +215,12 @@ def _effects(transform: Transform, key: jax.Array, numbers: jax.Array, *, functi
     return change * way[:, first, None].astype(x.dtype) / jnp.asarray(_step(walk.levels), x.dtype)
 
 
+@functools.partial(jax.jit, static_argnames="walk")
+def _paths(key: jax.Array, numbers: jax.Array, *, walk: Walk) -> jax.Array:
+    """Trajectories in the unit cube: `[n, G + 1, d]`."""
+    return jax.vmap(lambda number: walk.unit(walk(jax.random.fold_in(key, number))[0]))(numbers)
+
+
 def _step(levels: int) -> float:
     return levels / (2 * (levels - 1))
 
@@ -223,8 +229,7 @@ def _spread(walk: Walk, key: jax.Array, candidates: int, n: int) -> np.ndarray:
     """Numbers of the n trajectories that lie far apart: the furthest pair, then always the one that adds most."""
     from scipy.spatial.distance import cdist  # start-up that nothing else needs
 
-    make = jax.jit(jax.vmap(lambda number: walk.unit(walk(jax.random.fold_in(key, number))[0])))
-    path = np.asarray(make(jnp.arange(candidates, dtype=jnp.uint32)), np.float64)
+    path = np.asarray(_paths(key, jnp.arange(candidates, dtype=jnp.uint32), walk=walk), np.float64)
     distance = np.zeros((candidates, candidates))
     flat = path.reshape(-1, path.shape[-1])
     for i in range(candidates):
