@@ -175,7 +175,8 @@ def standing_faults(data: Dataset, model: Any, stages: Mapping[str, Sweep]) -> I
         before = Standing(data.y, data.y, np.ones(len(data), np.float32))
         try:
             for value in values:
-                stage = fitted(value, data, classes)
+                # As the run will have it, so that this is the run's own program.
+                stage = jax.tree.map(np.asarray, fitted(value, data, classes))
                 if np.all(stage.is_identity()):
                     continue
                 if moves(stage):
