@@ -188,12 +188,14 @@ def interpolate(severity: Any, table: tuple[float, ...]) -> Float[Array, "..."]:
     """
     top = len(table) - 1
     check_severity(severity, top)
-    severity = jnp.asarray(severity, jnp.float32)
-    values = jnp.asarray(table, jnp.float32)
-    low = jnp.clip(jnp.floor(severity), 0, top).astype(jnp.int32)
+    # A severity that is known is looked up on the host, to the same bits: JAX would compile a program for each step.
+    xp = jnp if isinstance(severity, Tracer) else np
+    severity = xp.asarray(severity, xp.float32)
+    values = xp.asarray(table, xp.float32)
+    low = xp.clip(xp.floor(severity), 0, top).astype(xp.int32)
     # At the top the slope is that of the last step, so that the derivative there is not zero.
-    start = jnp.minimum(low, top - 1)
-    return values[low] + (severity - low.astype(jnp.float32)) * (values[start + 1] - values[start])
+    start = xp.minimum(low, top - 1)
+    return jnp.asarray(values[low] + (severity - low.astype(xp.float32)) * (values[start + 1] - values[start]))
 
 
 def check_severity(severity: Any, top: float = 5) -> None:
