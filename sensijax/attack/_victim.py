@@ -7,13 +7,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Int
 
 from sensijax.attack.losses import Loss
 from sensijax.core import Layout, Model, Place
 from sensijax.core.errors import ArgumentError
 from sensijax.core.keys import GENERATOR
+from sensijax.core.one_program import one_program
 from sensijax.core.struct import static, struct
 
 
@@ -78,11 +78,12 @@ class RandomModel(Model):
 
     def __call__(self, x: Array) -> Array:
         """Outputs `[B, K]` of a batch, by one compiled program also where no `jit` surrounds it."""
-        known = not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((self.params, x)))
-        return _verdict(self.apply, self.params, x) if known else super().__call__(x)
+        return _verdict(self.apply, self.params, x)
 
 
-_verdict = jax.jit(lambda apply, params, x: apply(params, x), static_argnums=0)
+@one_program(static=("apply",))
+def _verdict(apply: Callable[[Any, Array], Array], params: Any, x: Array) -> Array:
+    return apply(params, x)
 
 
 def drawn(random: Callable[..., Array], params: Any, keys: Array, x: Array) -> Array:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from sensijax.attack._attack import Attack
@@ -21,6 +20,7 @@ from sensijax.attack._result import AttackResult
 from sensijax.attack._victim import Victim
 from sensijax.attack.losses import Loss, cross_entropy, margin
 from sensijax.core.errors import ArgumentError
+from sensijax.core.one_program import one_program
 from sensijax.core.struct import static, struct
 from sensijax.perturb.image._maps import Affine, frame_centre
 from sensijax.perturb.image._warp import Step, Warp
@@ -50,10 +50,10 @@ def posed(image: Float[Array, "H W C"], degrees: Any, down: Any, right: Any) -> 
       1.0
     """
     degrees, down, right = (jnp.asarray(value, jnp.float32) for value in (degrees, down, right))
-    known = not any(isinstance(value, Tracer) for value in (image, degrees, down, right))
-    return (_posed_by_itself if known else _posed)(image, degrees, down, right)
+    return _posed(image, degrees, down, right)
 
 
+@one_program
 def _posed(image: Array, degrees: Array, down: Array, right: Array) -> Array:
     height, width, _ = image.shape
     angle = degrees * np.float32(math.pi / 180)
@@ -64,9 +64,6 @@ def _posed(image: Array, degrees: Array, down: Array, right: Array) -> Array:
     turn = Affine(matrix, matrix.T, origin=centre + shift, reads=centre)
     still = (degrees == 0) & (down == 0) & (right == 0)
     return Warp((Step(turn),), still, height, width).image(image)
-
-
-_posed_by_itself = jax.jit(_posed)
 
 
 @struct

@@ -6,21 +6,15 @@ import numpy as np
 from jax.core import Tracer
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.values import has_value
 
 ROUNDING = 1e-5
 """How far from 1 the float32 entries of a distribution may sum."""
 
 
-def is_concrete(value: Any) -> bool:
-    """Whether this is a number or an array with values: neither traced nor a placeholder of JAX's."""
-    if isinstance(value, Tracer):
-        return False
-    return isinstance(value, (str, int, float, list, tuple, np.number, np.ndarray)) or hasattr(value, "dtype")
-
-
 def check_rate(argument: str, value: Any, most: float = 1.0) -> None:
     """A rate, or a stack of them, in [0, most]; what is traced was checked before."""
-    if not is_concrete(value) or isinstance(value, (list, tuple)) and any(isinstance(v, Tracer) for v in value):
+    if not has_value(value) or isinstance(value, (list, tuple)) and any(isinstance(v, Tracer) for v in value):
         return
     rates = np.asarray(value)
     if rates.dtype.kind not in "iuf" or (wrong := rates[~((rates >= 0) & (rates <= most))]).size:
@@ -38,7 +32,7 @@ def as_rows(argument: str, value: Any) -> Any:
       ArgumentError: if they are not square, have fewer than 2 classes, an entry that is no probability, or a row that
         does not sum to one.
     """
-    if not is_concrete(value):
+    if not has_value(value):
         return value
     try:
         matrix = np.asarray(value, np.float32)

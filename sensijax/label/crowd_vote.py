@@ -12,11 +12,12 @@ from jaxtyping import Array, Float
 from sensijax.core.errors import ArgumentError
 from sensijax.core.keys import SHARED, check_key, keys_of
 from sensijax.core.struct import static
+from sensijax.core.values import has_value
 from sensijax.label import annotators as profiles
 from sensijax.label._margin import Margin, fit_margin, margins
 from sensijax.label._noise import LEARNED, LabelNoise, LabelResult
 from sensijax.label._uneven import uneven_rates
-from sensijax.label._validate import check_rate, is_concrete
+from sensijax.label._validate import check_rate
 from sensijax.label.aggregation import Aggregation, Majority, as_aggregation
 from sensijax.label.crowd import Crowd, draws
 from sensijax.label.votes import Votes
@@ -85,7 +86,7 @@ class CrowdVote(LabelNoise):
     def __post_init__(self):
         for name in ("rate", "spread", "abstain", "difficulty"):
             check_rate(name, getattr(self, name))
-        if is_concrete(self.abstain) and np.any(np.asarray(self.abstain) == 1):
+        if has_value(self.abstain) and np.any(np.asarray(self.abstain) == 1):
             raise ArgumentError("abstain", 1, "below 1: somebody must say something")
         for name, least in (("careful", 1), ("spammers", 0), ("adversaries", 0)):
             count = getattr(self, name)

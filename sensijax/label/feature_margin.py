@@ -10,9 +10,10 @@ from jaxtyping import Array, Float
 from scipy.special import expit
 
 from sensijax.core.errors import ArgumentError
+from sensijax.core.values import has_value
 from sensijax.label._margin import Margin, fit_margin, margins
 from sensijax.label._noise import LEARNED, LabelNoise
-from sensijax.label._validate import check_rate, flat_examples, is_concrete
+from sensijax.label._validate import check_rate, flat_examples
 from sensijax.label.instance_dependent import check_fitted
 
 
@@ -60,7 +61,7 @@ class FeatureMargin(LabelNoise):
     def __post_init__(self):
         check_rate("rate", self.rate)
         check_rate("sharpness", self.sharpness, np.inf)
-        if is_concrete(self.sharpness) and not np.all(np.asarray(self.sharpness) > 0):
+        if has_value(self.sharpness) and not np.all(np.asarray(self.sharpness) > 0):
             raise ArgumentError("sharpness", 0, "above 0: for mistakes that do not look at the example, see Symmetric")
 
     def fit(self, x: np.ndarray, y: np.ndarray, classes: int) -> Self:

@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 
 from sensijax.core.errors import ArgumentError
 from sensijax.core.keys import SHARED, keys_of
+from sensijax.core.values import has_value
 from sensijax.label._noise import LabelNoise
-from sensijax.label._validate import check_rate, is_concrete
+from sensijax.label._validate import check_rate
 
 MOST_NUMBERS = 1 << 28
 """Of all projections together: 1 GiB of float32."""
@@ -61,7 +62,7 @@ class PartDependent(LabelNoise):
     def __post_init__(self):
         check_rate("rate", self.rate)
         check_rate("spread", self.spread, np.inf)
-        if is_concrete(self.spread) and not np.all(np.asarray(self.spread) > 0):
+        if has_value(self.spread) and not np.all(np.asarray(self.spread) > 0):
             raise ArgumentError("spread", 0, "above 0: for one flip rate for all, see Symmetric or Transition")
 
     def is_identity(self) -> Any:

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jax.core import Tracer
 
 from sensijax.core import Dataset
 from sensijax.core.errors import ArgumentError
+from sensijax.core.values import has_value
 
 
 def check_numbers(argument: str, value: Any, low: float = -np.inf, high: float = np.inf) -> None:
     """A finite number, or a stack of them, in [low, high]; what is traced was checked before."""
-    if isinstance(value, Tracer) or not isinstance(value, (int, float, np.number)) and not hasattr(value, "dtype"):
-        return  # inside a program, or a placeholder of JAX's
+    if not has_value(value):
+        return
     numbers = np.asarray(value)
     if numbers.dtype.kind not in "iuf" and numbers.dtype.name != "bfloat16":
         raise ArgumentError(argument, repr(value), f"a number {_interval(low, high)}")

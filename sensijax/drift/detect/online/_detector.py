@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Self, dataclass_transform
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int32
 
 from sensijax.core.errors import ArgumentError
 from sensijax.core.one_program import one_program
 from sensijax.core.struct import static, struct
+from sensijax.core.values import has_value
 
 
 @struct
@@ -157,8 +157,8 @@ def say(drift: Array, statistic: Array, width: Array, warning: Array | None = No
 
 def check_number(argument: str, value: Any, low: float, high: float = np.inf, *, open_low: bool = False) -> None:
     """A number, or a stack of them, in [low, high] (or above low); what is traced was checked before."""
-    if isinstance(value, Tracer) or not (isinstance(value, (bool, int, float, str)) or hasattr(value, "dtype")):
-        return  # inside a program, or a placeholder of JAX's
+    if not has_value(value):
+        return
     values = np.asarray(value)
     right = f"a number {'>' if open_low else '>='} {low:g}" + (f" and <= {high:g}" if high < np.inf else "")
     if values.dtype.kind not in "iuf":
