@@ -13,7 +13,8 @@ def has_value(leaf: Any) -> bool:
     unchecked: what is traced was checked before.
 
     Example:
-      >>> [has_value(leaf) for leaf in (0.5, np.ones(3), jax.ShapeDtypeStruct((), "float32"), object())]
+      >>> import jax
+      >>> [has_value(leaf) for leaf in (0.5, jax.numpy.ones(3), jax.ShapeDtypeStruct((), "float32"), object())]
       [True, True, False, False]
     """
     if isinstance(leaf, Tracer):
