@@ -70,7 +70,7 @@ def _faults(
 
 
 def _is_length(length: Any) -> bool:
-    return isinstance(length, (int, np.integer)) and not isinstance(length, bool) and 1 <= length <= MOST_STEPS
+    return isinstance(length, (int, np.integer)) and not isinstance(length, bool) and 1 <= int(length) <= MOST_STEPS
 
 
 def _time_faults(path: str, timeline: Timeline) -> Any:
