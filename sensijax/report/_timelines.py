@@ -65,7 +65,8 @@ def _row(one: Watched, row: Any) -> dict[str, Any]:
     changes, evaluation = row.streams * row.changes, one.evaluation[row.monitor]
     # More than it promises only where chance does not explain as many (a Poisson count's tail): a promise is a mean.
     expected = row.stated_per_10k * evaluation.quiet / 1e4
-    over = bool(gammainc(evaluation.false_alarms, expected) <= LEVEL) if evaluation.quiet else False
+    alarms = evaluation.false_alarms if evaluation.quiet else 0
+    over = alarms > 0 and bool(gammainc(alarms, expected) <= LEVEL)
     return {
         "monitor": row.monitor,
         "watches": _timeline_words.watches(row),

@@ -30,6 +30,8 @@ def poincare_constant(pdf: Callable[[Any], np.ndarray], low: Any, high: Any) -> 
       >>> round(poincare_constant(lambda x: np.ones_like(x), 0.0, np.pi), 4)
       1.0
     """
+    from scipy.linalg import eigh_tridiagonal  # start-up that nothing else needs
+
     x = np.linspace(float(low), float(high), _NODES + 1)
     h = x[1] - x[0]
     weight = pdf((x[:-1] + x[1:]) / 2)
@@ -44,9 +46,7 @@ def poincare_constant(pdf: Callable[[Any], np.ndarray], low: Any, high: Any) -> 
     stiff, stiff_beside = assemble(1 / h, -1 / h)
     mass, _ = assemble(h / 2, 0.0)  # lumped, which keeps the problem tridiagonal and symmetric
     root = np.sqrt(mass)
-    import scipy.linalg  # start-up that nothing else needs
-
-    values = scipy.linalg.eigh_tridiagonal(
+    values = eigh_tridiagonal(
         stiff / mass, stiff_beside / (root[:-1] * root[1:]), eigvals_only=True, select="i", select_range=(0, 1)
     )
     return float(1 / values[1])
